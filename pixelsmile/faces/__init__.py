@@ -1,0 +1,1 @@
+"""Synthetic faces: two generators, one interface, exact labels."""
