@@ -1,0 +1,1 @@
+"""The tiny stack: real model classes at small sizes, and how their weights are made."""
