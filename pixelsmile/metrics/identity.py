@@ -1,0 +1,74 @@
+"""Identity similarity, ID Sim (paper Sec. 3.2)."""
+
+import torch
+from torch import Tensor
+
+from pixelsmile.metrics.base import MeanMetric
+from pixelsmile.metrics.functional.identity import recogniser_similarity
+
+MAX_RECOGNISERS = 8
+
+
+class IdentitySimilarity(MeanMetric):
+    """Mean cosine of source and edited faces over images and recognisers.
+
+    Higher is more alike, but not better without end: the paper reads 0.6 to 0.7 as a realistic
+    edit, above 0.8 as a copy and below 0.5 as another person. The interval is the normal one of
+    the mean over images, clipped to [-1, 1]. Without rows the result is nan.
+
+    Args:
+        kwargs: Passed on to `torchmetrics.Metric`.
+
+    Shape:
+        - source, edited: (M, B, D), by M recognisers, at most 8 and the same in every update.
+          Embeddings may have any length; where D differs between recognisers, pad with zeros.
+        - output: ().
+
+    Example:
+        >>> metric = IdentitySimilarity()
+        >>> metric.update(torch.eye(2).view(2, 1, 2), torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]]))
+        >>> metric.compute(), metric.per_recogniser()
+        (tensor(0.5000), tensor([1., 0.]))
+    """
+
+    higher_is_better = True
+    plot_lower_bound = -1.0
+    plot_upper_bound = 1.0
+    value_range = (-1.0, 1.0)
+
+    recogniser_total: Tensor
+    recogniser_count: Tensor
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        # a fixed number of slots: a rank without rows has not seen M, yet its states must add up
+        slots = torch.zeros(MAX_RECOGNISERS, dtype=torch.float64)
+        self.add_state("recogniser_total", slots, dist_reduce_fx="sum")
+        self.add_state("recogniser_count", slots.long(), dist_reduce_fx="sum")
+
+    def update(self, source: Tensor, edited: Tensor) -> None:
+        """Count a batch; see the class for shapes.
+
+        Raises:
+            ValueError: If the shapes differ, a value is nan, or M is above 8 or changed.
+        """
+        similarity = recogniser_similarity(source.double(), edited.double())  # (M, B)
+        recognisers, rows = similarity.shape
+        known = int((self.recogniser_count > 0).sum())
+        if recognisers > MAX_RECOGNISERS or known not in (0, recognisers):
+            raise ValueError(
+                f"source holds {recognisers} recognisers after {known} before: give the same "
+                f"recognisers in every update, at most {MAX_RECOGNISERS}."
+            )
+        self._add(similarity.mean(dim=0))
+        empty = MAX_RECOGNISERS - recognisers
+        total = torch.nn.functional.pad(similarity.sum(dim=1), (0, empty))
+        self.recogniser_total = self.recogniser_total + total
+        used = torch.arange(MAX_RECOGNISERS, device=similarity.device) < recognisers
+        self.recogniser_count = self.recogniser_count + rows * used
+
+    def per_recogniser(self) -> Tensor:
+        """Return the mean cosine of each recogniser, (M,), over all ranks; (0,) without rows."""
+        with self._synced():
+            used = self.recogniser_count > 0
+            return (self.recogniser_total[used] / self.recogniser_count[used]).float()
