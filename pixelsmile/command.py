@@ -1,0 +1,97 @@
+"""How every command starts: a Hydra config by name, readable refusals, a clean Ctrl-C."""
+
+import difflib
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from pixelsmile.errors import friendly
+
+CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
+"""The config folder of the checkout."""
+
+Main = Callable[[DictConfig], None]
+
+
+def command(config: str, *, next_step: str = "") -> Callable[[Main], Callable[[], None]]:
+    """Make a command of a function that takes the composed config.
+
+    Hydra itself lists the choices of a group; for a misspelt key this adds the keys that exist.
+    Mistakes that the user can mend end as one line, see `pixelsmile.errors.friendly`.
+
+    Args:
+        config: Path of the config below `configs`, without the suffix: "train", "faces/faces".
+        next_step: What Ctrl-C and a full disk tell the user to do, if not to run it again.
+    """
+    path = CONFIG_FOLDER / config
+
+    def decorate(main: Main) -> Callable[[], None]:
+        guarded = (friendly(next_step) if next_step else friendly())(main)
+        start = hydra.main(version_base="1.3", config_path=str(path.parent), config_name=path.name)
+
+        @wraps(main)
+        def entry() -> None:
+            with friendly():
+                try:
+                    start(guarded)()
+                except SystemExit as stop:
+                    if stop.code == 1:
+                        _suggest_keys(path)
+                    raise
+
+        # Hydra describes the command by its module; `wraps` would otherwise keep the bare function.
+        del entry.__wrapped__  # type: ignore[attr-defined]
+        return entry
+
+    return decorate
+
+
+def _suggest_keys(path: Path) -> None:
+    """After Hydra's refusal, list the keys beside each overridden key that does not exist."""
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(path.parent), version_base="1.3"):
+            known = compose(path.name)
+        arguments = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+        keys = [item.key_or_group for item in OverridesParser.create().parse_overrides(arguments)]
+    except (HydraException, ValueError):
+        return  # Hydra has already said what is wrong
+    for key in keys:
+        if hint := unknown_key_hint(known, key, path.parent):
+            Console(stderr=True, soft_wrap=True).print(hint, markup=False, highlight=False)
+
+
+def unknown_key_hint(config: DictConfig, key: str, folder: Path) -> str | None:
+    """Return a line that lists the keys beside an unknown one, or None where the key exists.
+
+    Example:
+        >>> config = OmegaConf.create({"trainer": {"max_steps": 5}})
+        >>> unknown_key_hint(config, "trainer.max_step", Path("configs"))
+        "No key 'trainer.max_step': did you mean trainer.max_steps? Keys of trainer: max_steps."
+    """
+    if (folder / key).is_dir():
+        return None  # a group: Hydra has listed its choices
+    node, parents = config, []
+    for part in key.split("."):
+        names = [str(name) for name in node] if isinstance(node, DictConfig) else []
+        if part not in names:
+            break
+        node = OmegaConf.select(node, part)
+        parents.append(part)
+    else:
+        return None
+    groups = [] if parents else [item.name for item in folder.iterdir() if item.is_dir()]
+    names = sorted({*names, *groups} - {"hydra"})
+    near = difflib.get_close_matches(part, names, n=1)
+    guess = f" did you mean {'.'.join([*parents, *near])}?" if near else ""
+    where = f" of {'.'.join(parents)}" if parents else ""
+    return f"No key {key!r}:{guess} Keys{where}: {', '.join(names)}."
