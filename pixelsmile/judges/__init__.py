@@ -1,1 +1,3 @@
 """Who scores expressions."""
+
+from pixelsmile.judges.local import LocalJudge as LocalJudge

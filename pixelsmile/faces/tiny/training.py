@@ -1,0 +1,138 @@
+"""What the small trainings share: a budget in minutes, a learning rate that ends with it, batches.
+
+A budget is turned into a number of steps by measuring the first few, and that number is returned
+with the results: give it as `steps` to repeat a training exactly, on any machine.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+WARM_UP_STEPS = 5  # not measured: memory is allocated, kernels are chosen
+MEASURED_STEPS = 15
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Budget:
+    """Iterate over training steps until the minutes are used up.
+
+    Args:
+        minutes: Wall-clock time, used only while `steps` is None.
+        steps: Exact number of steps instead.
+        name: What is trained, for the log.
+
+    Attributes:
+        done: Steps so far.
+        seconds: Time so far.
+    """
+
+    minutes: float
+    steps: int | None = None
+    name: str = "training"
+
+    def __post_init__(self) -> None:
+        """Start the counts."""
+        self.done = 0
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[float]:
+        """Yield the fraction of the training that lies behind, from 0 to below 1."""
+        started = shown = time.monotonic()
+        measured_from = started
+        total = self.steps
+        while total is None or self.done < total:
+            expected = total or WARM_UP_STEPS + MEASURED_STEPS
+            yield 0.0 if total is None else self.done / expected
+            self.done += 1
+            now = time.monotonic()
+            self.seconds = now - started
+            if total is None and self.done == WARM_UP_STEPS:
+                measured_from = now
+            if total is None and self.done == expected:
+                per_step = (now - measured_from) / MEASURED_STEPS
+                left = max(0.0, 60 * self.minutes - self.seconds)
+                total = self.done + int(left / per_step)
+                _log.info("%s: %.1f steps/s, %d steps", self.name, 1 / per_step, total)
+            if now - shown > 15:
+                shown = now
+                _log.info("%s: step %d of %s, %.0f s", self.name, self.done, total, self.seconds)
+
+    @property
+    def report(self) -> dict[str, float]:
+        """Steps, seconds and steps per second, for the results."""
+        rate = self.done / self.seconds if self.seconds else 0.0
+        return {"steps": self.done, "seconds": self.seconds, "steps_per_second": rate}
+
+
+def one_cycle(fraction: float, *, warm_up: float = 0.1, floor: float = 0.01) -> float:
+    """Return the learning rate's factor: up in a line, then down along a cosine to `floor`.
+
+    Example:
+        >>> [round(one_cycle(fraction), 2) for fraction in (0.0, 0.05, 0.1, 0.55, 1.0)]
+        [0.01, 0.5, 1.0, 0.51, 0.01]
+    """
+    if fraction < warm_up:
+        return max(floor, fraction / warm_up)
+    cosine = (1 + math.cos(math.pi * (fraction - warm_up) / (1 - warm_up))) / 2
+    return floor + (1 - floor) * cosine
+
+
+def adamw(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """Return AdamW that decays kernels and matrices, not biases and normalisation."""
+    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+    free = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
+
+
+def apply_step(
+    loss: Tensor, optimizer: torch.optim.Optimizer, lr: float, *, clip: float = 5.0
+) -> None:
+    """Take one optimiser step at this learning rate, with the gradient norm clipped."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    nn.utils.clip_grad_norm_(weights, clip)
+    optimizer.step()
+
+
+@torch.no_grad()
+def refresh_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Average batch statistics anew, in float32, for the final weights; then stop training.
+
+    The running averages lag behind the weights, and bf16 makes them coarse.
+    """
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain average over the batches below
+    for batch in batches:
+        network(batch)
+    network.eval()
+
+
+def shuffled(rows: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield batches of rows for ever; every row once before any row again."""
+    generator = np.random.default_rng(seed)
+    pool = np.empty(0, dtype=np.int64)
+    while True:
+        while len(pool) < batch_size:
+            pool = np.concatenate([pool, generator.permutation(rows)])
+        yield pool[:batch_size]
+        pool = pool[batch_size:]
+
+
+def to_images(pixels: np.ndarray) -> Tensor:
+    """Turn uint8 pixels, (B, H, W, 3), into images, (B, 3, H, W), in [-1, 1]."""
+    return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
