@@ -25,13 +25,22 @@ class SetupError(Exception):
     """A set-up that failed, in words for the person who waits for it."""
 
 
+def stamp_prefix(root):
+    """Return the part of a stamp's name that no update in place can change: Python and folder.
+
+    The scripts of an environment hold its absolute path, so a copied one has to be made anew.
+    """
+    folder = hashlib.sha256(root.encode()).hexdigest()[:8]
+    return ".ready-{}-{}-".format(python_version(), folder)
+
+
 def stamp_name(root):
-    """Return the name of the stamp for this checkout, these requirements and this Python."""
-    digest = hashlib.sha256(root.encode())
+    """Return the name of the stamp for this folder, these requirements and this Python."""
+    digest = hashlib.sha256()
     for name in REQUIREMENTS:
         with open(os.path.join(root, name), "rb") as file:
             digest.update(file.read())
-    return ".ready-{}-{}".format(python_version(), digest.hexdigest()[:16])
+    return stamp_prefix(root) + digest.hexdigest()[:16]
 
 
 def python_version():
@@ -47,11 +56,11 @@ def is_ready(root):
     )
 
 
-def old_stamps(venv):
-    """Return the stamps of an environment that this same Python finished earlier."""
+def old_stamps(root, venv):
+    """Return the stamps of an environment that can be updated in place."""
     if not os.path.exists(os.path.join(venv, "bin", "python")):
         return []
-    prefix = ".ready-{}-".format(python_version())
+    prefix = stamp_prefix(root)
     return [os.path.join(venv, name) for name in os.listdir(venv) if name.startswith(prefix)]
 
 
@@ -118,7 +127,7 @@ def prepare(root, run=run):
 
 def build(root, venv, run):
     """Create or update `.venv` and stamp it."""
-    stamps = old_stamps(venv)
+    stamps = old_stamps(root, venv)
     for stamp in stamps:
         os.remove(stamp)
     log_path = os.path.join(root, ".venv.log")
