@@ -18,7 +18,7 @@ ACTIONS: Final = (
     "gazeX", "gazeY", "pupilShrink", "noseSneer", "jawOpen", "mouthSmile", "mouthFrown",
     "mouthStretch", "mouthPucker", "mouthWave", "mouthSmirkLeft", "mouthSmirkRight",
     "mouthShift", "mouthUpperUp", "mouthClench", "tongueOut", "blush", "sweat", "tears",
-    "paleShade", "greenShade", "angerVein",
+    "paleShade", "greenShade", "angerVein", "drool",
 )  # fmt: skip
 """Every action that the drawing understands."""
 
@@ -31,7 +31,7 @@ RECIPES: Final[dict[str, dict[str, float]]] = {
     "confused": {
         "browDownRight": 0.75, "browOuterUpLeft": 1.0, "browInnerUp": 0.3, "browKnit": 0.6,
         "eyeSquintRight": 0.6, "eyeBlinkRight": 0.2, "eyeWideLeft": 0.35, "gazeX": 0.9,
-        "gazeY": -0.6, "mouthWave": 0.9, "mouthPucker": 0.35, "mouthShift": 0.7,
+        "gazeY": -0.6, "mouthWave": 1.0, "mouthPucker": 0.3, "mouthShift": 0.8,
     },
     "contempt": {
         "eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.56, "browOuterUpLeft": 0.9,
@@ -39,21 +39,21 @@ RECIPES: Final[dict[str, dict[str, float]]] = {
         "noseSneer": 0.2,
     },
     "confident": {
-        "browDownLeft": 0.6, "browDownRight": 0.75, "browOuterUpLeft": 0.8,
+        "browDownLeft": 0.6, "browDownRight": 0.85, "browOuterUpLeft": 0.9,
         "browOuterUpRight": 0.35, "eyeGlare": 0.35, "eyeSquintLeft": 0.35,
-        "eyeSquintRight": 0.35, "eyeGleam": 1.0, "mouthSmile": 0.75, "mouthSmirkLeft": 0.45,
+        "eyeSquintRight": 0.35, "eyeGleam": 1.0, "mouthSmile": 0.85, "mouthSmirkLeft": 0.45,
         "mouthStretch": 0.35,
     },
     "disgust": {
         "browDownLeft": 0.7, "browDownRight": 0.7, "browKnit": 0.6, "eyeSquintLeft": 0.8,
         "eyeSquintRight": 0.8, "eyeBlinkLeft": 0.25, "eyeBlinkRight": 0.25, "noseSneer": 1.0,
-        "mouthUpperUp": 1.0, "mouthFrown": 0.6, "jawOpen": 0.2, "tongueOut": 1.0,
-        "greenShade": 1.0, "gazeX": 0.3,
+        "mouthUpperUp": 1.0, "mouthFrown": 0.7, "jawOpen": 0.15, "mouthStretch": 0.45,
+        "tongueOut": 1.0, "greenShade": 1.0, "gazeX": 0.3,
     },
     "fear": {
         "browInnerUp": 1.0, "browKnit": 0.7, "eyeWideLeft": 1.0, "eyeWideRight": 1.0,
-        "pupilShrink": 1.0, "jawOpen": 0.5, "mouthStretch": 0.5, "mouthFrown": 0.3,
-        "mouthWave": 0.9, "paleShade": 1.0, "sweat": 0.2,
+        "pupilShrink": 1.0, "jawOpen": 0.75, "mouthStretch": 0.35, "mouthFrown": 0.35,
+        "mouthWave": 1.0, "paleShade": 1.0, "sweat": 0.2,
     },
     "happy": {
         "mouthSmile": 1.0, "jawOpen": 0.95, "mouthStretch": 0.3, "eyeArcHappy": 0.95,
@@ -61,7 +61,7 @@ RECIPES: Final[dict[str, dict[str, float]]] = {
     },
     "sad": {
         "browInnerUp": 1.0, "browKnit": 0.3, "eyeDroop": 0.9, "eyeBlinkLeft": 0.2,
-        "eyeBlinkRight": 0.2, "gazeY": 0.6, "mouthFrown": 1.0, "tears": 1.0,
+        "eyeBlinkRight": 0.2, "gazeY": 0.6, "mouthFrown": 1.0, "mouthStretch": 0.3, "tears": 1.0,
     },
     "shy": {
         "blush": 1.0, "gazeX": 0.9, "gazeY": 0.55, "browInnerUp": 0.6, "eyeDroop": 0.3,
@@ -69,13 +69,14 @@ RECIPES: Final[dict[str, dict[str, float]]] = {
         "mouthPucker": 0.3,
     },
     "sleepy": {
-        "eyeBlinkLeft": 0.82, "eyeBlinkRight": 0.86, "eyeDroop": 0.25, "browOuterUpLeft": 0.35,
-        "browOuterUpRight": 0.35, "browInnerUp": 0.25, "jawOpen": 0.5, "mouthPucker": 0.65,
+        "eyeBlinkLeft": 0.70, "eyeBlinkRight": 0.80, "eyeDroop": 0.25, "browOuterUpLeft": 0.35,
+        "browOuterUpRight": 0.35, "browInnerUp": 0.25, "jawOpen": 0.65, "mouthPucker": 0.6,
+        "drool": 1.0,
     },
     "surprised": {
         "browInnerUp": 0.75, "browOuterUpLeft": 1.0, "browOuterUpRight": 1.0,
-        "eyeWideLeft": 1.0, "eyeWideRight": 1.0, "pupilShrink": 0.25, "jawOpen": 0.85,
-        "mouthPucker": 0.6,
+        "eyeWideLeft": 1.0, "eyeWideRight": 1.0, "pupilShrink": 0.25, "jawOpen": 1.0,
+        "mouthPucker": 0.62,
     },
     "anxious": {
         "sweat": 1.0, "browInnerUp": 0.85, "browKnit": 0.5, "gazeX": -0.9, "gazeY": -0.1,
@@ -106,7 +107,9 @@ class Weights:
             if name not in ACTIONS:
                 raise ValueError(f"Unknown action {name!r}: choose one of {', '.join(ACTIONS)}.")
             if not math.isfinite(weight):
-                raise ValueError(f"Weight {weight} of action {name!r} is not finite: give a number.")
+                raise ValueError(
+                    f"Weight {weight} of action {name!r} is not finite: give a number."
+                )
         self._actions = actions
 
     def get(self, name: str, *, low: float = 0.0, high: float = 1.5) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pixelsmile.faces.anime.canvas import Canvas
-from pixelsmile.faces.anime.curves import catmull_rom, ellipse, mirrored
+from pixelsmile.faces.anime.curves import catmull_rom, ellipse, mirrored, moved
 from pixelsmile.faces.anime.head import LINE
 from pixelsmile.faces.anime.identity import Identity
 from pixelsmile.faces.anime.palette import INK, blend, light, shade
@@ -31,7 +31,8 @@ def _long(canvas: Canvas, who: Identity) -> None:
 def _wavy(canvas: Canvas, who: Identity) -> None:
     w = who.face_width
     right = [(0, -196), (0.95 * w, -146), (1.26 * w, -60), (1.18 * w, 0), (1.46 * w, 60),
-             (1.30 * w, 120), (1.60 * w, 180), (1.40 * w, 236), (1.64 * w, 300), (0, 330)]  # fmt: skip
+             (1.30 * w, 120), (1.60 * w, 180), (1.40 * w, 236),
+             (1.64 * w, 300), (0, 330)]  # fmt: skip
     _piece(canvas, who, catmull_rom(mirrored(right), closed=True))
 
 
@@ -56,7 +57,7 @@ def _twintails(canvas: Canvas, who: Identity) -> None:
                 (1.56, 170), (1.30, 90), (1.22, 0), (1.06, -74)]  # fmt: skip
         points = catmull_rom(np.array(tail) * (side * w, 1.0), closed=True)
         _piece(canvas, who, points, dark=False)
-        canvas.fill(points + (side * 30, 10), shade(who.hair), clip=canvas.mask(points))
+        canvas.fill(moved(points, side * 30, 10), shade(who.hair), clip=canvas.mask(points))
         tie = ellipse(side * 1.08 * w, -120, 16, 24, angle=side * 30)
         canvas.fill(tie, who.trim)
         canvas.outline(tie, INK, LINE)
@@ -69,7 +70,7 @@ def _ponytail(canvas: Canvas, who: Identity) -> None:
             (1.42, 60), (1.24, -40), (0.96, -110)]  # fmt: skip
     points = catmull_rom(np.array(tail) * (side * w, 1.0), closed=True)
     _piece(canvas, who, points, dark=False)
-    canvas.fill(points + (side * 26, 12), shade(who.hair), clip=canvas.mask(points))
+    canvas.fill(moved(points, side * 26, 12), shade(who.hair), clip=canvas.mask(points))
     tie = ellipse(side * 0.78 * w, -168, 17, 25, angle=side * 50)
     canvas.fill(tie, who.trim)
     canvas.outline(tie, INK, LINE)

@@ -1,12 +1,13 @@
 """Brows, drawn over the bangs as is usual in the style, and the furrow between them."""
 
 import numpy as np
+from PIL import Image
 
 from pixelsmile.faces.anime.actions import Weights
 from pixelsmile.faces.anime.canvas import Canvas
 from pixelsmile.faces.anime.curves import bezier, catmull_rom
 from pixelsmile.faces.anime.identity import Identity
-from pixelsmile.faces.anime.palette import INK, blend, shade
+from pixelsmile.faces.anime.palette import INK, blend, light, shade
 
 
 def brow_curve(who: Identity, weights: Weights, side: int) -> np.ndarray:
@@ -27,13 +28,17 @@ def brow_curve(who: Identity, weights: Weights, side: int) -> np.ndarray:
     )
 
 
-def draw_brows(canvas: Canvas, who: Identity, weights: Weights) -> None:
-    """Draw both brows and the furrow."""
+def draw_brows(canvas: Canvas, who: Identity, weights: Weights, hair: Image.Image) -> None:
+    """Draw both brows and the furrow; a light rim sets the brows off where they cross `hair`."""
     color = blend(shade(shade(who.hair)), INK, 0.60)
+    # The darker the hair, the more the brows need the rim.
+    rim_alpha = min(max(1.1 - sum(who.hair) / 765, 0.35), 0.9)
+    rim = blend(light(who.hair), who.skin, 0.35)
     for side in (-1, 1):
         line = brow_curve(who, weights, side)
         t = np.linspace(0.0, 1.0, len(line))
         width = who.brow.thick * (0.62 + 0.5 * np.sin(np.pi * (0.15 + 0.75 * t)) - 0.62 * t**3)
+        canvas.stroke(line, rim, width + 7, alpha=rim_alpha, clip=hair)
         canvas.stroke(line, color, width)
     knit = min(weights.get("browKnit"), 1.4)
     if knit > 0.0:

@@ -95,9 +95,7 @@ class Canvas:
         """Draw a line whose width, in head units, may vary from point to point."""
         self.fill(ribbon(points, width), color, alpha=alpha, clip=clip)
 
-    def outline(
-        self, points: Points, color: Color, width: float, *, closed: bool = True
-    ) -> None:
+    def outline(self, points: Points, color: Color, width: float, *, closed: bool = True) -> None:
         """Draw a line of constant width with round joints, safe at sharp corners."""
         pixels = self.place(points)
         if closed:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 Points = np.ndarray | Sequence[Sequence[float]]
+Point = np.ndarray | Sequence[float]
 
 
 def catmull_rom(points: Points, *, closed: bool = False, steps: int = 8) -> np.ndarray:
@@ -17,20 +18,22 @@ def catmull_rom(points: Points, *, closed: bool = False, steps: int = 8) -> np.n
     a, b, c, d = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
     t = np.arange(steps)[:, None, None] / steps
     curve = 0.5 * (
-        2 * b
-        + (c - a) * t
-        + (2 * a - 5 * b + 4 * c - d) * t**2
-        + (3 * b - a - 3 * c + d) * t**3
+        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
     )  # steps x segments x 2
     samples = curve.swapaxes(0, 1).reshape(-1, 2)
     return samples if closed else np.concatenate([samples, p[-1:]])
 
 
-def bezier(start: Points, control: Points, end: Points, *, steps: int = 8) -> np.ndarray:
+def bezier(start: Point, control: Point, end: Point, *, steps: int = 8) -> np.ndarray:
     """Return a quadratic Bezier curve including both of its ends."""
     a, b, c = (np.asarray(point, dtype=float) for point in (start, control, end))
     t = np.linspace(0.0, 1.0, steps + 1)[:, None]
     return (1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c
+
+
+def moved(points: Points | Point, x: float, y: float) -> np.ndarray:
+    """Return the points shifted by (x, y)."""
+    return np.asarray(points, dtype=float) + np.array((x, y))
 
 
 def ellipse(
@@ -41,7 +44,7 @@ def ellipse(
     shape = np.stack([rx * np.cos(t), ry * np.sin(t)], axis=1)
     turn = np.deg2rad(angle)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return shape @ rotation + (x, y)
+    return moved(shape @ rotation, x, y)
 
 
 def ribbon(points: Points, widths: float | np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Marks of emotion: blush, shade, sweat, tears, nose wrinkles and the anger vein.
+"""Marks of emotion: blush, shade, sweat, tears, nose wrinkles, drool and the anger vein.
 
 Size and opacity both grow from 0 with the weight, so nothing pops up at a threshold.
 """
@@ -8,9 +8,10 @@ from PIL import Image
 
 from pixelsmile.faces.anime.actions import Weights
 from pixelsmile.faces.anime.canvas import Canvas
-from pixelsmile.faces.anime.curves import bezier, catmull_rom, ellipse
+from pixelsmile.faces.anime.curves import bezier, catmull_rom, ellipse, moved
 from pixelsmile.faces.anime.eyes import lids
 from pixelsmile.faces.anime.identity import Identity
+from pixelsmile.faces.anime.mouth import lips
 from pixelsmile.faces.anime.palette import INK, WHITE, blend, shade
 
 _BLUSH = (250, 104, 112)
@@ -34,13 +35,13 @@ def _shade(
         return
     w, bottom = who.face_width + 10, 30 + 62 * min(weight, 1.4)
     block = [(-w, -160), (w, -160), (w, bottom), (-w, bottom)]
-    canvas.gradient(block, color, color, alpha=min(0.85 * weight, 0.95), clip=face, fade=0.0)
+    canvas.gradient(block, color, color, alpha=min(0.92 * weight, 0.95), clip=face, fade=0.0)
 
 
 def _pale_lines(canvas: Canvas, weight: float, face: Image.Image) -> None:
     if weight <= 0.0:
         return
-    reach = (62, 84, 44, 70, 30, 20, 34, 66, 48, 88, 60)
+    reach = (6, 30, 10, 34, 18, 26, 14, 36, 8, 30, 6)
     for x, length in zip(np.linspace(-112, 112, len(reach)), reach, strict=True):
         line = [(x, -90), (x, -70 + (70 + length) * min(weight, 1.3))]
         canvas.stroke(line, (72, 86, 160), np.array([6.5, 2.0]), alpha=0.75 * min(weight, 1.0),
@@ -84,9 +85,11 @@ def draw_tears(canvas: Canvas, who: Identity, weights: Weights) -> None:
     alpha = min(1.4 * weight, 0.95)
     for side in (-1, 1):
         lower = lids(who, weights, side).lower
-        pool = np.concatenate([lower[3:23] - (0, 8 * min(weight, 1.0)), (lower[3:23] + (0, 3))[::-1]])
+        pool = np.concatenate(
+            [moved(lower[3:23], 0, -8 * min(weight, 1.0)), moved(lower[3:23], 0, 3)[::-1]]
+        )
         canvas.fill(pool, blend(_WATER, WHITE, 0.35), alpha=alpha)
-        x, y = lower[15] - (0, 2)
+        x, y = moved(lower[15], 0, -2)
         length, half = 16 + 58 * weight, 4 + 6.5 * min(weight, 1.3)
         end = min(y + length, who.chin - 12)
         stream = catmull_rom(
@@ -96,7 +99,9 @@ def draw_tears(canvas: Canvas, who: Identity, weights: Weights) -> None:
         )  # fmt: skip
         canvas.fill(stream, _WATER_LINE, alpha=alpha)
         middle = stream.mean(axis=0)
-        canvas.fill((stream - middle) * (0.60, 0.93) + middle, blend(_WATER, WHITE, 0.3), alpha=alpha)
+        canvas.fill(
+            (stream - middle) * (0.60, 0.93) + middle, blend(_WATER, WHITE, 0.3), alpha=alpha
+        )
         canvas.fill(ellipse(x - 2, end - half - 2, 2.6, 4.5), WHITE, alpha=alpha)
 
 
@@ -113,7 +118,7 @@ def _drop(canvas: Canvas, x: float, y: float, size: float, lean: float, alpha: f
 
 
 def draw_over_hair(canvas: Canvas, who: Identity, weights: Weights) -> None:
-    """Draw sweat and the anger vein, which stay visible over bangs and locks."""
+    """Draw sweat, drool and the anger vein, which stay visible over bangs and locks."""
     sweat = weights.get("sweat")
     if sweat > 0.0:
         size, alpha = min(sweat, 1.35), min(1.6 * sweat, 1.0)
@@ -121,9 +126,14 @@ def draw_over_hair(canvas: Canvas, who: Identity, weights: Weights) -> None:
         _drop(canvas, 0.80 * edge, -64, 25 * size, -10, alpha)
         _drop(canvas, -0.84 * edge, 78, 20 * size, 6, alpha)
         _drop(canvas, 0.84 * edge, 92, 14 * size, -6, alpha)
+    drool = weights.get("drool")
+    if drool > 0.0:
+        x, y = lips(who, weights).corners[1]
+        size = min(drool, 1.35)
+        _drop(canvas, x + 7, y + 19 * size, 12 * size, 0, min(1.6 * drool, 1.0))
     vein = weights.get("angerVein")
     if vein > 0.0:
-        _vein(canvas, 0.60 * who.face_width, -112.0, 27 * min(vein, 1.35), min(1.6 * vein, 1.0))
+        _vein(canvas, 0.60 * who.face_width, -112.0, 23 * min(vein, 1.25), min(1.6 * vein, 1.0))
 
 
 def _vein(canvas: Canvas, x: float, y: float, size: float, alpha: float) -> None:

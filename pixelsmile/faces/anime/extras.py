@@ -3,7 +3,7 @@
 import numpy as np
 
 from pixelsmile.faces.anime.canvas import Canvas
-from pixelsmile.faces.anime.curves import bezier, catmull_rom, ellipse
+from pixelsmile.faces.anime.curves import bezier, catmull_rom, ellipse, moved
 from pixelsmile.faces.anime.head import LINE
 from pixelsmile.faces.anime.identity import Identity
 from pixelsmile.faces.anime.palette import INK, WHITE, blend, shade
@@ -26,7 +26,7 @@ def draw_extras(canvas: Canvas, who: Identity) -> None:
 def _glasses(canvas: Canvas, who: Identity) -> None:
     eye = who.eye
     rim = blend(shade(who.trim), INK, 0.5)
-    rx, ry = eye.width + 10, (eye.top + eye.bottom) / 2 + 12
+    rx, ry = min(eye.width + 10, eye.x - 7), (eye.top + eye.bottom) / 2 + 12
     inner = eye.x - rx + 3
     for side in (-1, 1):
         x, y = side * eye.x, eye.y - (eye.top - eye.bottom) / 2
@@ -34,7 +34,7 @@ def _glasses(canvas: Canvas, who: Identity) -> None:
             lens = ellipse(x, y, rx, ry, steps=40)
         else:
             corners = np.array([(-rx, -ry), (rx, -ry), (rx * 0.92, ry), (-rx * 0.92, ry)]) * 0.96
-            lens = corners + (x, y)
+            lens = moved(corners, x, y)
         canvas.outline(lens, rim, 6)
         reach = [(side * (eye.x + rx), y - 8), (side * (who.face_width + 4), y - 14)]
         canvas.outline(reach, rim, 6, closed=False)
@@ -74,7 +74,8 @@ def _ribbon(canvas: Canvas, who: Identity) -> None:
         wing = catmull_rom(
             np.array([(4, 0), (30, -32), (58, -30), (60, 4), (52, 30), (26, 24)]) * (side, 1.0),
             closed=True,
-        ) + (x, y)
+        )
+        wing = moved(wing, x, y)
         canvas.fill(wing, color)
         canvas.outline(wing, INK, LINE)
         canvas.stroke([(x + side * 12, y), (x + side * 38, y - 4)], shade(color), 6)

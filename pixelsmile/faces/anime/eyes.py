@@ -7,7 +7,7 @@ from PIL import Image
 
 from pixelsmile.faces.anime.actions import Weights
 from pixelsmile.faces.anime.canvas import Canvas
-from pixelsmile.faces.anime.curves import bezier, ellipse
+from pixelsmile.faces.anime.curves import bezier, ellipse, moved
 from pixelsmile.faces.anime.identity import Identity
 from pixelsmile.faces.anime.palette import INK, WHITE, blend, shade, shift
 
@@ -69,7 +69,7 @@ def draw_eyes(canvas: Canvas, who: Identity, weights: Weights) -> None:
         if shape.opening > 0.5:
             canvas.fill(opening, (252, 250, 252))
             _draw_iris(canvas, who, weights, side, clip)
-            lid_shadow = np.concatenate([shape.upper, (shape.upper + (0, 11))[::-1]])
+            lid_shadow = np.concatenate([shape.upper, moved(shape.upper, 0, 11)[::-1]])
             canvas.fill(lid_shadow, (120, 110, 160), alpha=0.38, clip=clip)
         _draw_lashes(canvas, who, weights, shape, side)
 
@@ -81,8 +81,8 @@ def _draw_iris(
     size = eye.iris * (1 - 0.36 * weights.get("pupilShrink", high=1.3))
     gaze_x = weights.get("gazeX", low=-1.3, high=1.3)
     gaze_y = weights.get("gazeY", low=-1.3, high=1.3)
-    rx, ry = 27.0 * size, (0.49 * (eye.top + eye.bottom) + 1) * size
-    ry = min(ry, 1.35 * rx)
+    rx, ry = 30.0 * size, 0.53 * (eye.top + eye.bottom) * size
+    ry = min(ry, 1.38 * rx)
     x, y = eye_centre(who, side)
     x, y = x - side * 3 + 15 * gaze_x, y + 13 * gaze_y + 1
     dark = blend(shift(color, saturation=1.1, value=0.45), INK, 0.35)
@@ -103,13 +103,11 @@ def _draw_iris(
                 clip=clip)  # fmt: skip
 
 
-def _draw_lashes(
-    canvas: Canvas, who: Identity, weights: Weights, shape: Lids, side: int
-) -> None:
+def _draw_lashes(canvas: Canvas, who: Identity, weights: Weights, shape: Lids, side: int) -> None:
     lash = blend(INK, shade(who.hair), 0.15)
     soft = blend(shade(who.skin), INK, 0.55)
     out = (_U + 1) / 2
-    tip = shape.upper[-1] + (side * 8.0, -5.0)
+    tip = moved(shape.upper[-1], side * 8, -5)
     upper = np.concatenate([shape.upper, [tip]])
     width = np.append(6.5 + 6.5 * np.sin(np.pi * out**0.8) ** 0.8 + 3 * out, 1.5)
     # Lower lash: only its outer half is inked; it merges with the upper lid on closing.
@@ -117,9 +115,9 @@ def _draw_lashes(
     canvas.stroke(lower, soft, np.linspace(2.0, 5.0, len(lower)))
     canvas.stroke(shape.lower[:10], soft, np.linspace(3.0, 2.0, 10), alpha=0.55)
     closing = max(min(weights.get("eyeArcHappy"), 1.0), min(weights.side("eyeBlink", side), 1.0))
-    crease = shape.upper[4:22] + (0.0, -13.0)
+    crease = moved(shape.upper[4:22], 0, -13)
     canvas.stroke(crease, soft, 2.8, alpha=0.65 * (1 - closing) + 0.2)
     canvas.stroke(upper, lash, width)
     corner = shape.upper[-2]
-    flick = bezier(corner, corner + (side * 9.0, 3.0), corner + (side * 15.0, -4.0))
+    flick = bezier(corner, moved(corner, side * 9, 3), moved(corner, side * 15, -4))
     canvas.stroke(flick, lash, np.linspace(6.0, 1.0, len(flick)))

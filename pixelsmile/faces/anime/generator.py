@@ -22,16 +22,20 @@ from pixelsmile.faces.anime.mouth import draw_mouth, lips
 from pixelsmile.faces.base import Face, Mix
 from pixelsmile.faces.scores import scores
 
-_CENTRE = (256.0, 258.0)
+_CENTRE = (256.0, 266.0)
 """Middle of the head in the drawing."""
+
+MIN_SIZE = 16
+"""Smallest image side in pixels."""
 
 
 @dataclass(frozen=True)
 class _Layers:
-    """What one identity looks like without features: below them, above them, and the face mask."""
+    """What one identity looks like without features: below them, above them, and two masks."""
 
     under: Canvas
     over: Image.Image
+    hair: Image.Image
     face: Image.Image
 
 
@@ -57,7 +61,7 @@ def _layers(seed: int, size: int) -> _Layers:
     over = under.on(Image.new("RGBA", (side, side)))
     draw_front(over, who)
     draw_extras(over, who)
-    return _Layers(under, over.image, under.mask(face_outline(who)))
+    return _Layers(under, over.image, over.image.getchannel("A"), under.mask(face_outline(who)))
 
 
 class AnimeFaces:
@@ -75,8 +79,8 @@ class AnimeFaces:
         """Draw one identity with a weighted mix of expressions.
 
         Raises:
-            ValueError: If an expression is unknown, a strength lies outside 0 to 1.5, or the seed
-                is negative.
+            ValueError: If an expression is unknown, a strength lies outside 0 to 1.5, the seed is
+                negative, or the image is smaller than `MIN_SIZE`.
         """
         return _draw(seed, mix_actions(mix), scores(mix), size)
 
@@ -84,12 +88,15 @@ class AnimeFaces:
         """Draw one identity with facial actions set by hand; all scores are 0.
 
         Raises:
-            ValueError: If an action is unknown, its weight is not finite, or the seed is negative.
+            ValueError: If an action is unknown, its weight is not finite, the seed is negative, or
+                the image is smaller than `MIN_SIZE`.
         """
         return _draw(seed, dict(actions), np.zeros(len(EXPRESSIONS)), size)
 
 
 def _draw(seed: int, actions: dict[str, float], labels: np.ndarray, size: int) -> Face:
+    if size < MIN_SIZE:
+        raise ValueError(f"Size {size} is too small to draw a face: give at least {MIN_SIZE}.")
     weights = Weights(actions)
     who, layers = sample_identity(seed), _layers(seed, size)
     canvas = layers.under.on(layers.under.image.copy())
@@ -98,7 +105,7 @@ def _draw(seed: int, actions: dict[str, float], labels: np.ndarray, size: int) -
     draw_eyes(canvas, who, weights)
     draw_tears(canvas, who, weights)
     canvas.image.paste(layers.over, mask=layers.over)
-    draw_brows(canvas, who, weights)
+    draw_brows(canvas, who, weights, layers.hair)
     draw_over_hair(canvas, who, weights)
     contour = canvas.place(face_outline(who)) / SUPERSAMPLE
     (x0, y0), (x1, y1) = contour.min(axis=0), contour.max(axis=0)

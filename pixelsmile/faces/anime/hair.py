@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from pixelsmile.faces.anime.canvas import Canvas
-from pixelsmile.faces.anime.curves import bezier, catmull_rom
+from pixelsmile.faces.anime.curves import bezier, catmull_rom, moved
 from pixelsmile.faces.anime.head import LINE, face_outline
 from pixelsmile.faces.anime.identity import Identity
 from pixelsmile.faces.anime.palette import INK, blend, light, shade
@@ -80,11 +80,11 @@ def cap_outline(who: Identity) -> np.ndarray:
 def draw_shadow(canvas: Canvas, who: Identity) -> None:
     """Cast the shadow of the bangs on the forehead and of the locks on the cheeks."""
     face = canvas.mask(face_outline(who))
-    canvas.fill(cap_outline(who) + (4 * who.mirror, 13), shade(who.skin), clip=face)
+    canvas.fill(moved(cap_outline(who), 4 * who.mirror, 13), shade(who.skin), clip=face)
     for side in (-1, 1):
         lock = _lock(who, side)
         if lock is not None:
-            canvas.fill(lock * (0.965, 1.0) + (0, 6), shade(who.skin), clip=face)
+            canvas.fill(moved(lock * (0.965, 1.0), 0, 6), shade(who.skin), clip=face)
 
 
 def _lock(who: Identity, side: int) -> np.ndarray | None:
@@ -110,7 +110,7 @@ def draw_front(canvas: Canvas, who: Identity) -> None:
         lock = _lock(who, side)
         if lock is not None:
             canvas.fill(lock, who.hair)
-            canvas.fill(lock + (side * 12, 0), shade(who.hair), clip=canvas.mask(lock))
+            canvas.fill(moved(lock, side * 12, 0), shade(who.hair), clip=canvas.mask(lock))
             canvas.outline(lock, dark, LINE)
     cap = cap_outline(who)
     canvas.fill(cap, who.hair)

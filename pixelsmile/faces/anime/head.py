@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from pixelsmile.faces.anime.canvas import Canvas
-from pixelsmile.faces.anime.curves import bezier, catmull_rom, ellipse, mirrored
+from pixelsmile.faces.anime.curves import bezier, catmull_rom, ellipse, mirrored, moved
 from pixelsmile.faces.anime.identity import Identity
 from pixelsmile.faces.anime.palette import INK, blend, shade
 
@@ -51,7 +51,7 @@ def draw_body(canvas: Canvas, who: Identity) -> None:
     canvas.fill(shoulders, who.cloth)
     canvas.outline(shoulders, INK, LINE)
     canvas.fill(neck, who.skin)
-    shadow = face_outline(who) * (0.8, 1.0) + (0, 26)
+    shadow = moved(face_outline(who) * (0.8, 1.0), 0, 26)
     canvas.fill(shadow, shade(who.skin), clip=canvas.mask(neck))
     for side in (-1, 1):
         canvas.outline([(side * 44, 90), (side * 47, 178)], INK, LINE, closed=False)
@@ -136,7 +136,7 @@ def draw_face(canvas: Canvas, who: Identity) -> None:
     outline = face_outline(who)
     canvas.fill(outline, who.skin)
     inside = canvas.mask(outline)
-    lit = canvas.mask(outline + (-15 * who.mirror, -7))
+    lit = canvas.mask(moved(outline, -15 * who.mirror, -7))
     side_shade = Image.new("L", canvas.image.size, 255)
     side_shade.paste(0, mask=lit)
     canvas.image.paste(shadow, mask=Image.composite(side_shade, Image.new("L", lit.size), inside))
@@ -161,7 +161,9 @@ def _draw_marks(canvas: Canvas, who: Identity) -> None:
     if "freckles" in who.extras:
         for x, y in ((66, 78), (78, 72), (90, 78), (73, 86), (85, 87)):
             for side in (-1, 1):
-                canvas.fill(ellipse(side * x, y, 3.2, 3.2, steps=10), blend(who.skin, (150, 70, 40), 0.55))
+                canvas.fill(
+                    ellipse(side * x, y, 3.2, 3.2, steps=10), blend(who.skin, (150, 70, 40), 0.55)
+                )
     if "mole" in who.extras:
         canvas.fill(ellipse(who.mirror * 58, 84, 4.2, 4.2, steps=12), INK)
     if "earrings" in who.extras:

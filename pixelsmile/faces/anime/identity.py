@@ -149,7 +149,9 @@ def sample_identity(seed: int) -> Identity:
     return Identity(
         hair=_sample_hair(rng),
         eye_color=palette.EYES[int(rng.integers(len(palette.EYES)))],
-        skin=palette.SKIN[int(rng.choice(len(palette.SKIN), p=(0.3, 0.25, 0.18, 0.12, 0.09, 0.06)))],
+        skin=palette.SKIN[
+            int(rng.choice(len(palette.SKIN), p=(0.3, 0.25, 0.18, 0.12, 0.09, 0.06)))
+        ],
         cloth=palette.CLOTHES[int(rng.integers(len(palette.CLOTHES)))],
         trim=palette.CLOTHES[int(rng.integers(len(palette.CLOTHES)))],
         background=(palette.blend(backdrop, palette.WHITE, rng.uniform(0.2, 0.6)), backdrop),
@@ -166,10 +168,10 @@ def sample_identity(seed: int) -> Identity:
         eye=_sample_eye(rng),
         brow=_sample_brow(rng),
         mouth_width=rng.uniform(30, 40),
-        mouth_y=rng.uniform(100, 108),
+        mouth_y=rng.uniform(97, 104),
         nose=int(rng.integers(3)),
         blush=rng.uniform(0.0, 0.25),
         tilt=rng.uniform(-5, 5),
         offset=(rng.uniform(-9, 9), rng.uniform(-6, 8)),
-        zoom=rng.uniform(0.95, 1.05),
+        zoom=rng.uniform(1.08, 1.20),
     )

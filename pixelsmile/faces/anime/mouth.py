@@ -6,7 +6,7 @@ import numpy as np
 
 from pixelsmile.faces.anime.actions import Weights
 from pixelsmile.faces.anime.canvas import Canvas
-from pixelsmile.faces.anime.curves import bezier, catmull_rom, ellipse
+from pixelsmile.faces.anime.curves import bezier, catmull_rom, ellipse, moved
 from pixelsmile.faces.anime.identity import Identity
 from pixelsmile.faces.anime.palette import INK, blend, shade
 
@@ -29,6 +29,12 @@ class Lips:
         return np.stack([self.upper[0], self.upper[-1]])
 
 
+def _drop(who: Identity, drop: float) -> float:
+    """Return how far the lower lip falls; it slows down smoothly above the chin."""
+    room = who.chin - 16 - who.mouth_y
+    return drop / (1 + (drop / room) ** 4) ** 0.25
+
+
 def lips(who: Identity, weights: Weights) -> Lips:
     """Return the edges of the mouth."""
     smile, frown = weights.get("mouthSmile"), weights.get("mouthFrown")
@@ -37,20 +43,30 @@ def lips(who: Identity, weights: Weights) -> Lips:
     clench = weights.get("mouthClench")
     half = who.mouth_width * (1 + 0.40 * stretch + 0.34 * smile - 0.50 * pucker)
     x = half * _T
-    line = (-17 * smile + 19 * frown) * (_T**2 - 0.35)
-    line += 6.5 * weights.get("mouthWave") * np.sin(2.5 * np.pi * _T) * (1 - 0.3 * _T**2)
+    line = (-2 - 17 * smile + 19 * frown) * (_T**2 - 0.35)
+    ripple = 6.5 * weights.get("mouthWave") * (1 - 0.3 * _T**2)
+    line += ripple * np.sin(2.5 * np.pi * _T) / (1 + jaw)
     smirk_left, smirk_right = weights.get("mouthSmirkLeft"), weights.get("mouthSmirkRight")
     line -= 25 * smirk_left * ((1 + _T) / 2) ** 2 - 5 * smirk_left
     line -= 25 * smirk_right * ((1 - _T) / 2) ** 2 - 5 * smirk_right
     x = x + 10 * smirk_left * ((1 + _T) / 2) - 10 * smirk_right * ((1 - _T) / 2)
-    bulge = np.sqrt(1 - _T**2)
+    # A wavy mouth opens like a box, any other one like a bow.
+    wave = min(weights.get("mouthWave"), 1.0)
+    bulge = np.sqrt(1 - np.abs(_T) ** (2 + 3 * wave))
     box = (1 - _T**6) ** 0.5
-    upper = line - jaw * (5 + 20 * pucker) * bulge - lift * (9 + 7 * np.cos(2 * np.pi * _T)) * box
-    lower = line + jaw * (40 - 10 * pucker) * bulge + 4 * lift * box
+    upper = (
+        line
+        - jaw * (5 + 20 * pucker) * bulge
+        - lift * (8 + 5 * np.cos(1.6 * np.pi * (_T - 0.25))) * box
+    )
+    lower = (
+        line - 0.4 * ripple * np.sin(2.5 * np.pi * _T) + _drop(who, jaw * (40 - 8 * pucker)) * bulge
+    )
+    lower += 3 * lift * box
     upper, lower = upper - 11 * clench * box, lower + 11 * clench * box
     centre = (12 * weights.get("mouthShift", low=-1.5), who.mouth_y)
-    top = np.stack([x, upper], axis=1) + centre
-    return Lips(top, np.stack([x, lower], axis=1) + centre)
+    top, bottom = np.stack([x, upper], axis=1), np.stack([x, lower], axis=1)
+    return Lips(moved(top, *centre), moved(bottom, *centre))
 
 
 def draw_mouth(canvas: Canvas, who: Identity, weights: Weights) -> None:
@@ -79,9 +95,10 @@ def _draw_inside(
     half = float(shape.lower[-1, 0] - shape.lower[0, 0]) / 2
     clench = min(weights.get("mouthClench"), 1.0)
     canvas.fill(ellipse(x, bottom, 0.62 * half, 0.38 * height), _TONGUE, clip=clip)
-    # Round mouths hide the teeth; wide ones show a band of them.
-    band = 0.28 * height * (1 - min(weights.get("mouthPucker"), 1.0))
-    teeth = np.concatenate([shape.upper, (shape.upper + (0, band))[::-1]])
+    # Round and trembling mouths hide the teeth; wide ones show a band of them.
+    hidden = max(weights.get("mouthPucker"), weights.get("mouthWave"))
+    band = 0.28 * height * (1 - min(hidden, 1.0))
+    teeth = np.concatenate([shape.upper, moved(shape.upper, 0, band)[::-1]])
     canvas.fill(teeth, (255, 252, 250), clip=clip)
     if clench > 0.0:
         canvas.fill(ring, (255, 252, 250), alpha=clench)
@@ -113,7 +130,9 @@ def _draw_corners(canvas: Canvas, who: Identity, weights: Weights, shape: Lips) 
         if depth <= 0.0:
             continue
         x, y = shape.corners[(side + 1) // 2]
-        fold = bezier((x + side * 2, y - 9 * depth), (x + side * 9 * depth, y), (x + side * 2, y + 8 * depth))
+        fold = bezier(
+            (x + side * 2, y - 9 * depth), (x + side * 9 * depth, y), (x + side * 2, y + 8 * depth)
+        )
         canvas.stroke(fold, soft, 4.0, alpha=min(depth, 1.0))
     if weights.get("mouthFrown") > 0.0:
         x, y = float(shape.lower[20, 0]), float(shape.lower[20, 1])
