@@ -40,9 +40,9 @@ RECIPES: Final[dict[str, dict[str, float]]] = {
     },
     "confident": {
         "browDownLeft": 0.6, "browDownRight": 0.85, "browOuterUpLeft": 0.9,
-        "browOuterUpRight": 0.35, "eyeGlare": 0.35, "eyeSquintLeft": 0.35,
-        "eyeSquintRight": 0.35, "eyeGleam": 1.0, "mouthSmile": 0.85, "mouthSmirkLeft": 0.45,
-        "mouthStretch": 0.35,
+        "browOuterUpRight": 0.35, "eyeGlare": 0.5, "eyeSquintLeft": 0.5,
+        "eyeSquintRight": 0.5, "eyeGleam": 1.0, "mouthSmile": 0.95, "mouthSmirkLeft": 0.45,
+        "mouthStretch": 0.45,
     },
     "disgust": {
         "browDownLeft": 0.7, "browDownRight": 0.7, "browKnit": 0.6, "eyeSquintLeft": 0.8,

@@ -121,7 +121,7 @@ def _sample_brow(rng: np.random.Generator) -> Brow:
     return Brow(
         y=rng.uniform(-56, -46),
         length=rng.uniform(33, 42),
-        thick=rng.uniform(8.5, 14.0),
+        thick=rng.uniform(10.0, 15.0),
         arch=rng.uniform(3, 12),
         slope=rng.uniform(-3, 5),
     )
