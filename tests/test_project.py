@@ -86,7 +86,7 @@ def checkout(tmp_path):
 
 
 class Steps:
-    """Stand in for `python -m venv` and pip: note the steps, make the interpreter, fail on demand."""
+    """Stand in for `python -m venv` and pip: note each step, fail on demand."""
 
     def __init__(self, root, fail=None):
         self.root, self.fail, self.done = root, fail, []
