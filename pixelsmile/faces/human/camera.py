@@ -12,10 +12,10 @@ from pixelsmile.faces.human.subject import Subject
 DISTANCE = np.float32(11.0)
 """From the camera to the middle of the head, dm."""
 
-HEAD_HEIGHT = 0.78
+HEAD_HEIGHT = 1.0
 """Height of an average head from chin to crown, as a share of the image."""
 
-HEAD_MIDDLE = 0.485
+HEAD_MIDDLE = 0.43
 """Height above the chin that lies in the middle of the image, in head heights."""
 
 NECK_SHARE = 0.6
