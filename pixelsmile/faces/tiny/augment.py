@@ -58,12 +58,8 @@ def light(images: Tensor, generator: Generator) -> Tensor:
 def blur(images: Tensor, generator: Generator) -> Tensor:
     """Blur with one Gaussian of 0.4 to 1.5 pixels."""
     sigma = 0.4 + 1.1 * float(torch.rand((), generator=generator))
-    steps = torch.arange(-4, 5, dtype=torch.float32)
-    kernel = torch.exp(-(steps**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).expand(3, 1, 9)
-    padded = F.pad(images, (4, 4, 4, 4), mode="replicate")
-    rows = F.conv2d(padded, kernel[:, :, None, :], groups=3)
-    return F.conv2d(rows, kernel[:, :, :, None], groups=3)
+    height, width = images.shape[-2:]
+    return _smoothing(height, sigma) @ images @ _smoothing(width, sigma).T
 
 
 def resample(images: Tensor, generator: Generator) -> Tensor:
@@ -105,6 +101,13 @@ def _sometimes(images: Tensor, chance: float, generator: Generator, change: Chan
 
 def _signed(count: int, generator: Generator) -> Tensor:
     return 2 * torch.rand(count, generator=generator) - 1
+
+
+def _smoothing(size: int, sigma: float) -> Tensor:
+    """Return the matrix that blurs a column of `size` pixels; far faster here than convolution."""
+    steps = torch.arange(float(size))
+    weights = torch.exp(-((steps[:, None] - steps[None, :]) ** 2) / (2 * sigma**2))
+    return weights / weights.sum(1, keepdim=True)
 
 
 def _cosine_basis() -> Tensor:
