@@ -1,0 +1,173 @@
+"""Batches of triplets for training, and of whole identities for validation.
+
+Shapes: B batch, C h w latent, L text tokens, T suffix tokens, D text width, K expressions.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pixelsmile.data.encoded import EncodedSet, load_image
+from pixelsmile.data.samples import Sample, by_identity, check_disjoint, neutral_of
+from pixelsmile.data.triplets import Pair, Triplet, build_triplets, mine_pairs, strength_of
+from pixelsmile.expressions import index
+
+
+class TripletBatch(NamedTuple):
+    """What a training step receives: everything is encoded, nothing is an image."""
+
+    source: Tensor  # (B, C, h, w), clean latents
+    neutral: Tensor  # (B, L, D), embedding of the neutral prompt
+    target_a: Tensor  # (B, C, h, w)
+    target_b: Tensor  # (B, C, h, w)
+    suffix_a: Tensor  # (B, T, D), last tokens of the prompt of expression a
+    suffix_b: Tensor  # (B, T, D)
+    strength_a: Tensor  # (B,), in [0, 1]
+    strength_b: Tensor  # (B,)
+    expression_a: Tensor  # (B,), index into EXPRESSIONS
+    expression_b: Tensor  # (B,)
+    feature_a: Tensor  # (B, F), unit CLIP feature of the target
+    feature_b: Tensor  # (B, F)
+    identity_a: Tensor  # (B, E), unit identity embedding of the target
+    identity_b: Tensor  # (B, E)
+    landmarks_a: Tensor  # (B, 5, 2), pixels of the target
+    landmarks_b: Tensor  # (B, 5, 2)
+
+
+class IdentityBatch(NamedTuple):
+    """What a validation step receives: one source a row, to be edited into everything."""
+
+    image: Tensor  # (B, 3, H, W), the source in [-1, 1]
+    source: Tensor  # (B, C, h, w)
+    neutral: Tensor  # (B, L, D)
+    suffixes: Tensor  # (B, K, T, D)
+    landmarks: Tensor  # (B, 5, 2), pixels of the source
+    index: Tensor  # (B,), position of the identity in the set
+    valid: Tensor  # (B,), bool; False marks rows that only keep processes in step
+
+
+class TripletDataset(Dataset[TripletBatch]):
+    """Triplets read from the cache, one at a time."""
+
+    def __init__(self, triplets: Sequence[Triplet], encoded: EncodedSet) -> None:
+        self.triplets = triplets
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self.triplets)
+
+    def __getitem__(self, position: int) -> TripletBatch:
+        source, a, b = self.triplets[position]
+        prompts = self.encoded.prompts(source)
+        image_a, image_b = self.encoded.image(a), self.encoded.image(b)
+        row_a, row_b = index(a.category), index(b.category)
+        return TripletBatch(
+            source=self.encoded.image(source)["latents"],
+            neutral=prompts["neutral"],
+            target_a=image_a["latents"],
+            target_b=image_b["latents"],
+            suffix_a=prompts["suffixes"][row_a],
+            suffix_b=prompts["suffixes"][row_b],
+            strength_a=torch.tensor(strength_of(a)),
+            strength_b=torch.tensor(strength_of(b)),
+            expression_a=torch.tensor(row_a),
+            expression_b=torch.tensor(row_b),
+            feature_a=image_a["feature"],
+            feature_b=image_b["feature"],
+            identity_a=image_a["identity"],
+            identity_b=image_b["identity"],
+            landmarks_a=image_a["landmarks"],
+            landmarks_b=image_b["landmarks"],
+        )
+
+
+class IdentityDataset(Dataset[IdentityBatch]):
+    """Neutral images, one row an identity."""
+
+    def __init__(self, sources: Sequence[Sample], encoded: EncodedSet) -> None:
+        self.sources = sources
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, position: int) -> IdentityBatch:
+        sample = self.sources[position]
+        image, prompts = self.encoded.image(sample), self.encoded.prompts(sample)
+        return IdentityBatch(
+            image=load_image(sample, self.encoded.sizes.image),
+            source=image["latents"],
+            neutral=prompts["neutral"],
+            suffixes=prompts["suffixes"],
+            landmarks=image["landmarks"],
+            index=torch.tensor(position),
+            valid=torch.tensor(True),
+        )
+
+
+class TripletDataModule(LightningDataModule):
+    """Serve triplets of confusing expressions, and held-out identities to validate on.
+
+    Train and validation never share an identity.
+
+    Args:
+        train: Samples to train on.
+        val: Samples of other identities; their neutral images are edited.
+        encoded: Where their encoded form is read.
+        pairs: Confusing pairs; None mines them from the soft labels of `train`.
+        batch_size: Triplets per device and step.
+        val_batch_size: Identities per device and validation step.
+        num_workers: Loader processes per device.
+        seed: Of the order of triplets.
+
+    Batch:
+        `TripletBatch` in training, `IdentityBatch` in validation.
+
+    Raises:
+        UserError: If a set is empty or without neutral images or pairs, or an identity is in both.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[Sample],
+        val: Sequence[Sample],
+        encoded: EncodedSet,
+        *,
+        pairs: Sequence[Pair] | None = None,
+        batch_size: int = 4,
+        val_batch_size: int = 1,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_disjoint(train, val)
+        self.pairs = list(pairs) if pairs is not None else mine_pairs(train)
+        self.triplets = build_triplets(train, self.pairs)
+        self.sources = [neutral_of(name, group) for name, group in by_identity(val).items()]
+        self.encoded = encoded
+        self.batch_size = batch_size
+        self.val_batch_size = val_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader[TripletBatch]:
+        """Return triplets in an order fixed by the seed."""
+        return DataLoader(
+            TripletDataset(self.triplets, self.encoded),
+            batch_size=self.batch_size,
+            shuffle=True,
+            drop_last=len(self.triplets) >= self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def val_dataloader(self) -> DataLoader[IdentityBatch]:
+        """Return held-out identities in a fixed order."""
+        return DataLoader(
+            IdentityDataset(self.sources, self.encoded), batch_size=self.val_batch_size
+        )

@@ -1,0 +1,165 @@
+"""Train the tiny base editor: what Qwen-Image-Edit is to the real stack.
+
+It learns to edit from ambiguous one-hot labels, as the paper says of real editors: every image is
+given one word, drawn in proportion to its soft scores, and its intensity is not told. So it
+understands all twelve prompts in both domains and confuses the neighbours. `AMBIGUITY` is the
+exponent of that draw and sets how much.
+
+Shapes: N images, S sources, L text tokens, T suffix tokens, D text width.
+"""
+
+import copy
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import QwenImageTransformer2DModel
+from torch import Tensor, nn
+
+from pixelsmile.conditioning import join_suffix
+from pixelsmile.faces.tiny.schedule import TimedSchedule
+from pixelsmile.flow import add_noise, velocity
+from pixelsmile.models.backbone import pack_latents
+
+_log = logging.getLogger(__name__)
+
+AMBIGUITY = 0.5
+"""Exponent on the soft scores when a label is drawn: 0 is blind to degree, large is exact."""
+
+_AVERAGE = 0.998
+_NEUTRAL_SHARE = 0.06
+
+
+@dataclass(frozen=True)
+class EditingSet:
+    """Encoded renders to learn editing from.
+
+    Attributes:
+        latents: (N, C, h, w), of every image.
+        source_row: (N,), row of the identity's neutral image.
+        source_number: (N,), position of the identity in the text tensors.
+        scores: (N, 12), soft scores; all zero for neutral images.
+        neutral: (S, L, D), embeddings of the neutral prompt.
+        suffixes: (S, 12, T, D), last tokens of the other prompts.
+    """
+
+    latents: Tensor
+    source_row: Tensor
+    source_number: Tensor
+    scores: Tensor
+    neutral: Tensor
+    suffixes: Tensor
+
+
+def draw_labels(scores: Tensor, ambiguity: float, generator: torch.Generator) -> Tensor:
+    """Return one expression per image, (B,), drawn from its soft scores, (B, 12)."""
+    weights = torch.where(scores > 0, scores.clamp_min(1e-6) ** ambiguity, 0.0)
+    return torch.multinomial(weights, 1, generator=generator).squeeze(1)
+
+
+def train_base(
+    transformer: QwenImageTransformer2DModel,
+    data: EditingSet,
+    *,
+    minutes: float,
+    ambiguity: float = AMBIGUITY,
+    learning_rate: float = 1.5e-3,
+    batch_size: int = 32,
+    seed: int = 0,
+    fast: bool = True,
+) -> QwenImageTransformer2DModel:
+    """Train in place for a time, and return the running average of the weights.
+
+    Args:
+        transformer: Untrained, or to be continued.
+        data: See `EditingSet`.
+        minutes: Time budget.
+        ambiguity: See `AMBIGUITY`.
+        learning_rate: Peak of the schedule.
+        batch_size: Images a step.
+        seed: Of order, labels and noise.
+        fast: Compile, and compute in bf16.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    transformer.train()
+    average = copy.deepcopy(transformer).eval().requires_grad_(False)
+    if fast:
+        transformer.compile_repeated_blocks()
+    optimizer = torch.optim.AdamW(
+        transformer.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
+    schedule = TimedSchedule(optimizer, minutes, warmup=0.03)
+    expressive = (data.scores.sum(1) > 0).nonzero().squeeze(1)
+    while schedule.running:
+        rows = expressive[torch.randint(len(expressive), (batch_size,), generator=generator)]
+        noise, sigma, text, clean, source = _draw_batch(data, rows, ambiguity, generator)
+        noisy = add_noise(clean, noise, sigma)
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            predicted = _predict(transformer, noisy, sigma, source, text)
+        loss = F.mse_loss(predicted.float(), pack_latents(velocity(clean, noise)))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
+        optimizer.step()
+        schedule.step(loss=loss.item())
+        _follow(
+            average, transformer, min(_AVERAGE, schedule.step_count / (schedule.step_count + 9))
+        )
+    return average
+
+
+def _draw_batch(
+    data: EditingSet, rows: Tensor, ambiguity: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    labels = draw_labels(data.scores[rows], ambiguity, generator)
+    number = data.source_number[rows]
+    neutral = data.neutral[number].float()
+    text = join_suffix(neutral, data.suffixes[number, labels].float())
+    clean = data.latents[rows].float()
+    source = data.latents[data.source_row[rows]].float()
+    unchanged = torch.rand(len(rows), generator=generator) < _NEUTRAL_SHARE
+    clean = torch.where(unchanged.view(-1, 1, 1, 1), source, clean)
+    text = torch.where(unchanged.view(-1, 1, 1), neutral, text)
+    noise = torch.randn(clean.shape, generator=generator)
+    uniform = torch.rand(len(rows), generator=generator)
+    # Few-step sampling stands on its first steps: put half of the levels above 2/3.
+    sigma = 2 * uniform / (1 + uniform)
+    return noise, sigma, text, clean, source
+
+
+def _predict(
+    transformer: nn.Module, noisy: Tensor, sigma: Tensor, source: Tensor, text: Tensor
+) -> Tensor:
+    tokens = pack_latents(noisy)
+    shape = (1, noisy.shape[-2] // 2, noisy.shape[-1] // 2)
+    (predicted,) = transformer(
+        hidden_states=torch.cat([tokens, pack_latents(source)], dim=1),
+        timestep=sigma,
+        encoder_hidden_states=text,
+        img_shapes=[[shape, shape]] * len(noisy),
+        return_dict=False,
+    )
+    return predicted[:, : tokens.shape[1]]
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the running average of the weights towards the model's."""
+    pairs = zip(average.parameters(), model.parameters(), strict=True)
+    ours, theirs = map(list, zip(*pairs, strict=True))
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+
+def editing_rows(identity: np.ndarray, scores: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return for each image the row of its identity's neutral image and the identity's position.
+
+    Args:
+        identity: (N,), identities numbered from 0.
+        scores: (N, 12), zero in neutral images.
+    """
+    neutral_rows = np.flatnonzero(scores.sum(1) == 0)
+    row_of = np.full(identity.max() + 1, -1)
+    row_of[identity[neutral_rows]] = neutral_rows
+    return torch.from_numpy(row_of[identity]), torch.from_numpy(identity.astype(np.int64))

@@ -1,0 +1,118 @@
+"""The Qwen-Image VAE for single images.
+
+Shapes: B batch, C latent channels, H W image, h w latent (1/8). Images lie in [-1, 1].
+
+The stock VAE is a video model that is causal in time: a single frame meets only the last temporal
+slice of each 3-D kernel, the rest multiplies padding. `collapse` therefore swaps every causal 3-D
+convolution for the 2-D convolution that is left, which gives the same numbers at half the time.
+Files on disk stay stock.
+"""
+
+from pathlib import Path
+from typing import Self
+
+import torch
+from diffusers import AutoencoderKLQwenImage
+from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCausalConv3d
+from torch import Tensor, nn
+
+
+class SingleFrameConv(nn.Conv2d):
+    """What a causal 3-D convolution does to one frame, (B, C, 1, H, W) to (B, C', 1, H', W')."""
+
+    def forward(self, x: Tensor, cache_x: Tensor | None = None) -> Tensor:
+        """Convolve the only frame; `cache_x`, the previous frames of a video, must be absent."""
+        if cache_x is not None or x.shape[2] != 1:
+            raise ValueError(f"Expected one frame and no cache, got {x.shape[2]} frames.")
+        return super().forward(x[:, :, 0]).unsqueeze(2)
+
+
+def _single_frame(conv: QwenImageCausalConv3d) -> SingleFrameConv:
+    horizontal, vertical = conv._padding[0], conv._padding[2]
+    flat = SingleFrameConv(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size[1:],  # pyright: ignore[reportArgumentType]
+        conv.stride[1:],  # pyright: ignore[reportArgumentType]
+        padding=(vertical, horizontal),
+    )
+    flat.weight = nn.Parameter(conv.weight.data[:, :, -1].clone())
+    assert conv.bias is not None
+    flat.bias = nn.Parameter(conv.bias.data.clone())
+    return flat
+
+
+def collapse(vae: nn.Module) -> None:
+    """Replace, in place, each causal 3-D convolution by its single-frame 2-D equivalent.
+
+    The strided temporal ones never run on a first frame and stay as they are.
+    """
+    for module in vae.modules():
+        for name, child in module.named_children():
+            if isinstance(child, QwenImageCausalConv3d) and name != "time_conv":
+                setattr(module, name, _single_frame(child))
+
+
+def expand_into(stock: nn.Module, collapsed: nn.Module) -> None:
+    """Write the weights of a collapsed VAE back into a stock one.
+
+    Temporal slices that a single frame never meets are set to zero.
+    """
+    source = collapsed.state_dict()
+    with torch.no_grad():
+        for name, parameter in stock.state_dict().items():
+            value = source[name]
+            if value.shape != parameter.shape:
+                parameter.zero_()
+                parameter[:, :, -1] = value
+            elif "time_conv" in name:
+                parameter.zero_()
+            else:
+                parameter.copy_(value)
+
+
+class Autoencoder(nn.Module):
+    """Frozen image autoencoder with normalised latents.
+
+    Args:
+        vae: A stock VAE; it is collapsed to single frames and frozen in place.
+    """
+
+    def __init__(self, vae: AutoencoderKLQwenImage) -> None:
+        super().__init__()
+        collapse(vae)
+        self.vae = vae.eval().requires_grad_(False)
+        shape = (1, -1, 1, 1)
+        self.register_buffer(
+            "mean", torch.tensor(vae.config.latents_mean).view(shape), persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor(vae.config.latents_std).view(shape), persistent=False
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Load from the `vae` folder of a diffusers pipeline."""
+        return cls(AutoencoderKLQwenImage.from_pretrained(Path(folder), torch_dtype=torch.float32))
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode, whatever the trainer asks for."""
+        return super().train(False)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the mode of the posterior, normalised: (B, 3, H, W) to (B, C, h, w)."""
+        moments = self.vae.quant_conv(self.vae.encoder(images.unsqueeze(2)))
+        mode = moments.chunk(2, dim=1)[0].squeeze(2)
+        return (mode - self.mean) / self.std
+
+    def decode(self, latents: Tensor, *, clamp: bool = True) -> Tensor:
+        """Return images, (B, C, h, w) to (B, 3, H, W).
+
+        Args:
+            latents: Normalised latents.
+            clamp: Cut to [-1, 1] as the stock VAE does. A loss wants False, because a cut pixel
+                has no gradient.
+        """
+        latents = latents * self.std + self.mean
+        images = self.vae.decoder(self.vae.post_quant_conv(latents.unsqueeze(2))).squeeze(2)
+        return images.clamp(-1, 1) if clamp else images

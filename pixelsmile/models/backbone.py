@@ -1,0 +1,187 @@
+"""The MMDiT with its LoRA adapter, called on latents.
+
+Shapes: B batch, C latent channels, H W latent, L text tokens, D text width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+from diffusers import QwenImageEditPlusPipeline, QwenImageTransformer2DModel
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor, nn
+
+LORA_TARGETS = (
+    "to_q",
+    "to_k",
+    "to_v",
+    "add_q_proj",
+    "add_k_proj",
+    "add_v_proj",
+    "to_out.0",
+    "to_add_out",
+    "img_mlp.net.0.proj",
+    "img_mlp.net.2",
+    "txt_mlp.net.0.proj",
+    "txt_mlp.net.2",
+)
+"""The twelve module types of the paper's adapter (DESIGN: attention and MLP of both streams)."""
+
+_UNUSED_IN_LAST_BLOCK = ("add_q_proj", "to_add_out", "txt_mlp.net.0.proj", "txt_mlp.net.2")
+"""The last block's text output is dropped, so adapters on its way get no gradient."""
+
+
+def pack_latents(latents: Tensor) -> Tensor:
+    """Cut latents into 2 x 2 patches: (B, C, H, W) to (B, H/2 * W/2, 4C), as the stock pipeline."""
+    batch, channels, height, width = latents.shape
+    patches = latents.view(batch, channels, height // 2, 2, width // 2, 2)
+    return patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * 4)
+
+
+def unpack_latents(tokens: Tensor, height: int, width: int) -> Tensor:
+    """Invert `pack_latents`, for latents of the given height and width."""
+    batch, _, channels = tokens.shape
+    patches = tokens.view(batch, height // 2, width // 2, channels // 4, 2, 2)
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels // 4, height, width)
+
+
+class Backbone(nn.Module):
+    """Predict the flow's velocity from noisy latents, the clean source and the text.
+
+    Args:
+        transformer: A stock transformer; it is frozen in place.
+        rank: LoRA rank.
+        alpha: LoRA alpha; the adapter's output is scaled by alpha / rank.
+        dropout: Dropout on the adapter's input.
+        targets: Names of the modules that get an adapter.
+        gradient_checkpointing: Trade time for activation memory.
+    """
+
+    def __init__(
+        self,
+        transformer: QwenImageTransformer2DModel,
+        *,
+        rank: int = 64,
+        alpha: int = 128,
+        dropout: float = 0.0,
+        targets: Sequence[str] = LORA_TARGETS,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        transformer.requires_grad_(False)
+        self.lora_config = LoraConfig(
+            r=rank,
+            lora_alpha=alpha,
+            lora_dropout=dropout,
+            target_modules=list(targets),
+            init_lora_weights="gaussian",
+        )
+        transformer.add_adapter(self.lora_config)
+        _check_targets(transformer, targets)
+        last = f"transformer_blocks.{len(transformer.transformer_blocks) - 1}."
+        for name, parameter in transformer.named_parameters():
+            if last in name and any(f".{unused}." in name for unused in _UNUSED_IN_LAST_BLOCK):
+                parameter.requires_grad_(False)
+        if gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        self.transformer = transformer
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: object
+    ) -> Self:
+        """Load from the `transformer` folder of a diffusers pipeline.
+
+        Args:
+            folder: The folder.
+            dtype: Of the frozen base, a torch dtype or its name; adapters stay float32.
+            kwargs: Passed on to `Backbone`.
+        """
+        if isinstance(dtype, str):
+            dtype = getattr(torch, dtype)
+        base = QwenImageTransformer2DModel.from_pretrained(Path(folder), torch_dtype=dtype)
+        backbone = cls(base, **kwargs)  # pyright: ignore[reportArgumentType]
+        for parameter in backbone.adapter_parameters():
+            parameter.data = parameter.data.float()
+        return backbone
+
+    def forward(
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        source: Tensor,
+        text: Tensor,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return the velocity.
+
+        Args:
+            noisy: Noisy target latents, (B, C, H, W).
+            sigma: Noise level, (B,), in [0, 1].
+            source: Clean latents of the source image, (B, C, H', W').
+            text: Prompt embeddings, (B, L, D).
+            mask: (B, L), bool, True where a token is real; None when all are.
+
+        Returns:
+            (B, C, H, W).
+        """
+        height, width = noisy.shape[-2:]
+        tokens = pack_latents(noisy)
+        condition = pack_latents(source)
+        shapes = [(1, image.shape[-2] // 2, image.shape[-1] // 2) for image in (noisy, source)]
+        (velocity,) = self.transformer(
+            hidden_states=torch.cat([tokens, condition], dim=1),
+            timestep=sigma,
+            encoder_hidden_states=text,
+            encoder_hidden_states_mask=mask,
+            img_shapes=[shapes] * len(noisy),
+            return_dict=False,
+        )
+        return unpack_latents(velocity[:, : tokens.shape[1]], height, width)
+
+    def adapter_parameters(self) -> list[nn.Parameter]:
+        """Return the adapter's parameters that a loss can reach."""
+        return [parameter for parameter in self.transformer.parameters() if parameter.requires_grad]
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """Return the adapter's weights under peft's names, without the base."""
+        return get_peft_model_state_dict(self.transformer)
+
+    def load_adapter_state(self, state: dict[str, Tensor]) -> None:
+        """Load what `adapter_state` returned.
+
+        Raises:
+            ValueError: If a key is missing or unknown.
+        """
+        expected = set(self.adapter_state())
+        if expected != set(state):
+            different = sorted(expected ^ set(state))
+            raise ValueError(
+                f"The adapter differs from this model in {len(different)} keys, e.g. "
+                f"{different[0]!r}: use the model and LoRA targets it was trained with."
+            )
+        set_peft_model_state_dict(self.transformer, state)
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Write `pytorch_lora_weights.safetensors` with rank and alpha, as diffusers loads it."""
+        state = {name: value.detach().cpu() for name, value in self.adapter_state().items()}
+        metadata = {
+            "r": self.lora_config.r,
+            "lora_alpha": self.lora_config.lora_alpha,
+            "target_modules": sorted(self.lora_config.target_modules or ()),
+        }
+        QwenImageEditPlusPipeline.save_lora_weights(
+            Path(folder),
+            transformer_lora_layers=state,
+            transformer_lora_adapter_metadata=metadata,
+        )
+
+
+def _check_targets(transformer: nn.Module, targets: Sequence[str]) -> None:
+    adapted = [name for name, _ in transformer.named_modules() if name.endswith("lora_A")]
+    for target in targets:
+        if not any(name.endswith(f"{target}.lora_A") for name in adapted):
+            raise ValueError(
+                f"No module of the transformer is called {target!r}: check model.backbone.targets."
+            )

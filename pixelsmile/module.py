@@ -1,0 +1,275 @@
+"""The LightningModule: one training step of PixelSmile, and validation by editing.
+
+Shapes: B batch of triplets, C h w latent, H W image, L text tokens, T suffix tokens, D text width,
+S strengths, K the twelve expressions.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from pixelsmile.conditioning import interpolate_text, join_suffix
+from pixelsmile.data.datamodule import IdentityBatch, TripletBatch
+from pixelsmile.expressions import EXPRESSIONS
+from pixelsmile.flow import add_noise, denoise, sample_sigma, velocity
+from pixelsmile.losses import IdentityLoss, SymmetricTripletLoss
+from pixelsmile.models.autoencoder import Autoencoder
+from pixelsmile.models.backbone import Backbone
+from pixelsmile.models.sampler import sample
+from pixelsmile.scoring import EditingMetrics, FaceScorer
+
+
+class Terms(NamedTuple):
+    """The parts of Eq. 9, each ()."""
+
+    flow: Tensor
+    triplet: Tensor
+    identity: Tensor
+
+
+class Edits(NamedTuple):
+    """One identity edited into everything."""
+
+    images: Tensor  # (K, S, 3, H, W), in [-1, 1]
+    scores: Tensor  # (K, S, 12), of the judge
+    index: int  # of the identity in the validation set
+
+
+class PixelSmile(LightningModule):
+    """Train a LoRA with flow matching, a symmetric triplet loss and an identity loss (Eq. 9).
+
+    Only the adapter learns and only the adapter enters a checkpoint. The step sees encoded batches
+    and decodes nothing but its own predictions.
+
+    Args:
+        backbone: MMDiT with adapter.
+        autoencoder: Frozen VAE.
+        encoder: Frozen image encoder of the triplet loss.
+        recogniser: Frozen recogniser of the identity loss; takes images and landmarks.
+        scorer: Judges validation edits; None trains without validation.
+        triplet: The loss in the encoder's space.
+        identity: The loss in the recogniser's space.
+        triplet_weight: lambda_sc; None or 0 leaves the term out.
+        identity_weight: lambda_id; None or 0 leaves the term out.
+        optimizer: Parameters to optimizer.
+        scheduler: Optimizer and `num_training_steps` to a learning-rate schedule per step.
+        sigmas: Noise levels that validation visits, (steps + 1,), from 1 to 0.
+        strengths: Strengths that validation edits at, increasing, ending in 1.
+        seed: Of the noise of validation, the same for every edit.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        autoencoder: Autoencoder,
+        encoder: nn.Module,
+        recogniser: nn.Module,
+        scorer: FaceScorer | None,
+        *,
+        triplet: SymmetricTripletLoss,
+        identity: IdentityLoss,
+        triplet_weight: float | None = 1.0,
+        identity_weight: float | None = 0.1,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
+        sigmas: Tensor,
+        strengths: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.autoencoder = autoencoder
+        self.encoder = encoder
+        self.recogniser = recogniser
+        self.scorer = scorer
+        self.triplet = triplet
+        self.identity = identity
+        self.triplet_weight = triplet_weight or 0.0
+        self.identity_weight = identity_weight or 0.0
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.register_buffer("sigmas", sigmas, persistent=False)
+        self.strengths = tuple(strengths)
+        self.seed = seed
+        self.metrics = EditingMetrics()
+        self.results: dict[str, Any] = {}
+        self.examples: list[Edits] = []
+        self._step_started = 0.0
+
+    # ---- training ---------------------------------------------------------------------------
+
+    def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
+        """Return the loss of Eq. 9."""
+        terms, sigma = self.terms(batch)
+        loss = (
+            terms.flow
+            + self.triplet_weight * terms.triplet
+            + self.identity_weight * terms.identity
+        )
+        size = len(batch.source)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        for name, value in terms._asdict().items():
+            self.log(f"train/{name}", value.detach(), batch_size=size)
+        if self.identity_weight:
+            active = self.identity.active(sigma).float().mean()
+            self.log("train/identity_active", active, batch_size=size)
+        return loss
+
+    def terms(self, batch: TripletBatch) -> tuple[Terms, Tensor]:
+        """Return the three losses of a batch, and the noise levels that were drawn, (B,).
+
+        Both branches of a triplet share noise and noise level, and run as one batch of 2B.
+        """
+        sigma = sample_sigma(torch.rand(len(batch.source), device=self.device))
+        noise = torch.randn_like(batch.target_a).repeat(2, 1, 1, 1)
+        level = sigma.repeat(2)
+        clean = torch.cat([batch.target_a, batch.target_b])
+        noisy = add_noise(clean, noise, level)
+        predicted = self.backbone(
+            noisy, level, batch.source.repeat(2, 1, 1, 1), self.condition(batch)
+        ).float()
+        # The mean over both branches is the half sum of Eq. 9.
+        flow = F.mse_loss(predicted, velocity(clean, noise))
+        triplet = identity = flow.new_zeros(())
+        if self.triplet_weight or self.identity_weight:
+            images = self.autoencoder.decode(denoise(noisy, predicted, level), clamp=False)
+            if self.triplet_weight:
+                generated = self.encoder(images).chunk(2)
+                triplet = self.triplet(*generated, batch.feature_a, batch.feature_b)
+            if self.identity_weight:
+                landmarks = torch.cat([batch.landmarks_a, batch.landmarks_b])
+                generated = self.recogniser(images, landmarks).chunk(2)
+                identity = self.identity(*generated, batch.identity_a, batch.identity_b, sigma)
+        return Terms(flow, triplet, identity), sigma
+
+    @staticmethod
+    def condition(batch: TripletBatch) -> Tensor:
+        """Return the text of both branches at their strengths, (2B, L, D) (Eq. 5)."""
+        neutral = batch.neutral.float().repeat(2, 1, 1)
+        target = join_suffix(neutral, torch.cat([batch.suffix_a, batch.suffix_b]).float())
+        return interpolate_text(neutral, target, torch.cat([batch.strength_a, batch.strength_b]))
+
+    def on_train_batch_start(self, batch: TripletBatch, batch_idx: int) -> None:
+        """Start the clock of the step."""
+        self._step_started = time.perf_counter()
+
+    def on_train_batch_end(self, outputs: Any, batch: TripletBatch, batch_idx: int) -> None:
+        """Log how long the step took."""
+        elapsed = time.perf_counter() - self._step_started
+        self.log("train/seconds_per_step", elapsed, batch_size=len(batch.source))
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the norm of the gradient before it is clipped."""
+        gradients = [p.grad for p in self.backbone.adapter_parameters() if p.grad is not None]
+        norms = torch.stack([gradient.norm() for gradient in gradients])
+        self.log("train/gradient_norm", norms.norm(), batch_size=1)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Optimise the adapter alone."""
+        optimizer = self.make_optimizer(self.backbone.adapter_parameters())
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.make_scheduler(optimizer, num_training_steps=steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "train/lr"},
+        }
+
+    # ---- validation -------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count anew."""
+        self.metrics.reset()
+        self.examples = []
+
+    def validation_step(self, batch: IdentityBatch, batch_idx: int) -> None:
+        """Edit each identity into every expression at every strength, and score the edits."""
+        assert self.scorer is not None
+        for row in range(len(batch.source)):
+            if not batch.valid[row]:
+                continue
+            images = self.edit(batch, row)
+            edits = self.score(images, batch, row)
+            if len(self.examples) < 2:
+                self.examples.append(edits)
+
+    def edit(self, batch: IdentityBatch, row: int) -> Tensor:
+        """Return one identity in every expression and strength, (K, S, 3, H, W).
+
+        All edits share one noise. Strength 0 is the neutral prompt for every expression: it is
+        edited once.
+        """
+        neutral = batch.neutral[row].float()
+        asked = [strength for strength in self.strengths if strength > 0]
+        targets = join_suffix(neutral.expand(len(EXPRESSIONS), -1, -1), batch.suffixes[row].float())
+        text = [neutral[None]]
+        for target in targets:
+            weights = torch.tensor(asked, device=self.device)
+            start = neutral.expand(len(asked), -1, -1)
+            text.append(interpolate_text(start, target.expand_as(start), weights))
+        images = self._sample(batch.source[row], torch.cat(text))
+        edited = images[1:].unflatten(0, (len(EXPRESSIONS), len(asked)))
+        if len(asked) < len(self.strengths):
+            still = images[:1].expand(len(EXPRESSIONS), 1, *images.shape[1:])
+            edited = torch.cat([still, edited], dim=1)
+        return edited
+
+    def _sample(self, source: Tensor, text: Tensor, chunk: int = 25) -> Tensor:
+        """Edit one source, (C, h, w), with many prompts, (N, L, D), into (N, 3, H, W)."""
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(1, *source.shape, generator=generator).to(source)
+        images = []
+        for part in text.split(chunk):
+            shape = (len(part), *source.shape)
+            latents = sample(
+                self.backbone, noise.expand(shape), source.expand(shape), part, self.sigmas
+            )
+            images.append(self.autoencoder.decode(latents.float()))
+        return torch.cat(images)
+
+    @torch.no_grad()
+    def score(self, images: Tensor, batch: IdentityBatch, row: int) -> Edits:
+        """Judge the images of one identity, (K, S, 3, H, W), and count them in."""
+        assert self.scorer is not None
+        flat = images.flatten(0, 1)
+        landmarks = batch.landmarks[row : row + 1]
+        scores = self.scorer.expressions(flat).unflatten(0, images.shape[:2])
+        embedded = self.scorer.identities(flat, landmarks.expand(len(flat), -1, -1))
+        source = self.scorer.identities(batch.image[row : row + 1], landmarks)
+        self.metrics.update(
+            requested=torch.arange(len(EXPRESSIONS), device=images.device),
+            strengths=torch.tensor(self.strengths, device=images.device),
+            scores=scores,
+            source=source.expand(-1, len(EXPRESSIONS), -1),
+            edited=embedded.unflatten(1, images.shape[:2]),
+        )
+        return Edits(images.cpu(), scores.cpu(), int(batch.index[row]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute and log every metric."""
+        self.results = self.metrics.compute()
+        for name, measured in self.results.items():
+            self.log(f"val/{name}", measured["value"], prog_bar=name == "mscr", sync_dist=False)
+
+    # ---- what is kept -----------------------------------------------------------------------
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the adapter alone, under the names of the whole module."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in state.items() if ".lora_" in name}
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Load an adapter; every one of its keys must be there and known."""
+        expected = set(self.state_dict())
+        if expected != set(state_dict):
+            different = sorted(expected ^ set(state_dict))
+            raise ValueError(
+                f"The checkpoint differs from this model in {len(different)} adapter keys, e.g. "
+                f"{different[0]!r}: resume with the model and LoRA targets it was trained with."
+            )
+        return super().load_state_dict(state_dict, strict=False, assign=assign)
