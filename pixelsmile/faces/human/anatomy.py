@@ -96,7 +96,7 @@ def _masks_at_vertices(pack: HeadPack) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Lips, ears and face masks at the vertices: the largest over the corners that meet there."""
     skin = pack.part == SKIN
     corners = pack.triangles[skin].ravel()
-    u, v = pack.corner_uv[skin].reshape(-1, 2).T
+    u, v = pack.corner_uv[:, skin].T.reshape(-1, 2).T
     lips, ears, _ = pack.sample(pack.mask_texels, u, v)
     (face,) = pack.sample(pack.face_texels, u, v)
     result = []

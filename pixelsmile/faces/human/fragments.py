@@ -61,20 +61,21 @@ def collect(subject: Subject, view: View) -> Fragments:
     """Rasterise the subject and interpolate its attributes."""
     hits = rasterise(view.screen, subject.triangles, view.size, two_sided=subject.two_sided)
     normals = vertex_normals(view.world, subject.triangles)
-    attributes = np.concatenate([subject.painted, view.world, normals]).T.copy()
-    a, b, c = subject.triangles[hits.triangle].T
-    wa, wb, wc = hits.weights[:, :, None]
-    mixed = (attributes[a] * wa + attributes[b] * wb + attributes[c] * wc).T.copy()
+    a, b, c = np.take(subject.triangles.T, hits.triangle, axis=1)
+    wa, wb, wc = hits.weights
+    mixed = np.empty((10, len(hits.pixel)), np.float32)
+    for mean, attribute in zip(mixed, (*subject.painted, *view.world, *normals), strict=True):
+        mean[:] = attribute[a] * wa + attribute[b] * wb + attribute[c] * wc
     normal = normalised(mixed[7:])
     turned = subject.two_sided[hits.triangle] & (normal[2] < 0)
     normal = np.where(turned, -normal, normal)
     part = subject.part[hits.triangle]
     skin = np.flatnonzero(part == SKIN)
     pack = load_pack()
-    corner_uv = pack.corner_uv[hits.triangle[skin]].T
-    u, v = (corner_uv[axis::2] for axis in (0, 1))
-    weights = hits.weights[:, skin]
-    lips, ears, eyelids = pack.sample(pack.mask_texels, (u * weights).sum(0), (v * weights).sum(0))
+    corner_uv = np.take(pack.corner_uv, hits.triangle[skin], axis=1)
+    weights = np.take(hits.weights, skin, axis=1)
+    u, v = ((corner_uv[axis::2] * weights).sum(0) for axis in (0, 1))
+    lips, ears, eyelids = pack.sample(pack.mask_texels, u, v)
     return Fragments(
         pixel=hits.pixel,
         part=part,

@@ -101,13 +101,15 @@ def _highlights(
 ) -> None:
     """Add key and fill highlights on skin, tongue and teeth, in place."""
     shiny = np.flatnonzero(np.isin(seen.part, (SKIN, TONGUE, UPPER_TEETH, LOWER_TEETH)))
-    normal, sharpness = surface.normal[:, shiny], surface.sharpness[shiny]
+    normal, sharpness = np.take(surface.normal, shiny, axis=1), surface.sharpness[shiny]
     grazing = 0.14 + 0.30 * (1 - np.clip(normal[2], 0, 1)) ** 4
     total = np.zeros(len(shiny), np.float32)
     for direction, visible, weight in ((rig.key, shadow, 1.0), (rig.fill, occlusion, 0.35)):
         mirror = np.clip(_unit(direction + VIEW) @ normal, 0, 1) ** sharpness
         total += weight * visible[shiny] * mirror
-    colour[:, shiny] += total * grazing * surface.gloss[shiny]
+    total *= grazing * surface.gloss[shiny]
+    for channel in colour:
+        channel[shiny] += total
 
 
 def _hair_sheen(

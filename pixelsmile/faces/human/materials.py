@@ -55,10 +55,10 @@ def describe(
     albedo[:, seen.skin] = paint.colour
     gloss[seen.skin], sharpness[seen.skin] = paint.gloss, paint.sharpness
     hair, eye = np.flatnonzero(seen.part == HAIR), np.flatnonzero(seen.part == EYE)
-    strands = _strands(person, seen.canonical[:, hair])
+    strands = _strands(person, np.take(seen.canonical, hair, axis=1))
     shade = np.clip(1 + 0.30 * strands, 0.35, 1.9)
     albedo[:, hair] = linear(person.hair_colour)[:, None] * shade
-    albedo[:, eye] = _eyeball(person, seen.canonical[:, eye], actions["eyeWideLeft"])
+    albedo[:, eye] = _eyeball(person, np.take(seen.canonical, eye, axis=1), actions["eyeWideLeft"])
     gloss[eye] = 0
     tongue = np.flatnonzero(seen.part == TONGUE)
     depth = np.clip((seen.canonical[2, tongue] - 0.65) / 0.7, 0.12, 1)
@@ -66,7 +66,7 @@ def describe(
     gloss[tongue] = 0.3
     for row, gum_starts, gum_ends in ((UPPER_TEETH, 6.73, 6.78), (LOWER_TEETH, 6.52, 6.47)):
         teeth = np.flatnonzero(seen.part == row)
-        albedo[:, teeth] = _teeth(seen.canonical[:, teeth], gum_starts, gum_ends)
+        albedo[:, teeth] = _teeth(np.take(seen.canonical, teeth, axis=1), gum_starts, gum_ends)
         gloss[teeth], sharpness[teeth] = 0.55, 60
     relief = np.zeros(count, np.float32)
     relief[seen.skin] = _skin_relief(person, actions, paint, seen)
@@ -120,7 +120,7 @@ def _skin_relief(
     """Heights in dm: expression lines, pores and the grooves of the lips."""
     outside = np.flatnonzero(paint.mouth < 0.3)
     height = np.zeros(len(seen.skin), np.float32)
-    creases = Creases(seen.canonical[:, seen.skin[outside]], actions, person.wrinkles)
+    creases = Creases(np.take(seen.canonical, seen.skin[outside], axis=1), actions, person.wrinkles)
     height[outside] = creases.height()
     pores = noise("grain", paint.around * 1.3, paint.y * 0.9) * (1 - paint.lips)
     height += np.float32(0.0010) * pores * (paint.mouth < 0.3)

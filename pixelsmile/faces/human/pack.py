@@ -27,12 +27,12 @@ class HeadPack:
         vertices: (N, 3), canonical, float32.
         triangles: (M, 3), vertex indices.
         part: (M,), material of each triangle.
-        corner_uv: (M, 6), u and v of the three corners.
+        corner_uv: (6, M), u and v of the three corners.
         eye_vertices: Vertex indices of the left and of the right eyeball.
         targets: Name to (vertex indices, offsets in dm). Names start with `race:`, `universal:`,
             `local:` or `action:`.
-        mask_texels: (height * width, 3), in [0, 1], in the order of `MASKS`.
-        face_texels: (height * width, 1), the face mask.
+        mask_texels: (3, height * width), in [0, 1], in the order of `MASKS`.
+        face_texels: (1, height * width), the face mask.
         mask_shape: Height and width of the masks.
         uv_box: u0, v0, u1, v1 of the masks.
     """
@@ -68,10 +68,17 @@ class HeadPack:
         inside = (x >= 0) & (x < width - 1) & (y >= 0) & (y < height - 1)
         x, y = np.where(inside, x, 0), np.where(inside, y, 0)
         column, row = x.astype(np.int32), y.astype(np.int32)
-        x, y, first = (x - column)[:, None], (y - row)[:, None], row * width + column
-        upper = texels[first] * (1 - x) + texels[first + 1] * x
-        lower = texels[first + width] * (1 - x) + texels[first + width + 1] * x
-        return ((upper * (1 - y) + lower * y) * inside[:, None]).T.copy()
+        x, y, first = (
+            x - column.astype(np.float32),
+            y - row.astype(np.float32),
+            row * width + column,
+        )
+        result = np.empty((len(texels), len(u)), np.float32)
+        for channel, mask in zip(result, texels, strict=True):
+            upper = mask[first] * (1 - x) + mask[first + 1] * x
+            lower = mask[first + width] * (1 - x) + mask[first + width + 1] * x
+            channel[:] = (upper * (1 - y) + lower * y) * inside
+        return result
 
 
 @lru_cache(maxsize=1)
@@ -91,11 +98,11 @@ def load_pack() -> HeadPack:
         vertices=vertices,
         triangles=np.concatenate([quads[:, half] for half in halves]),
         part=np.tile(part, 2),
-        corner_uv=data["T"].astype(np.float32)[corners].reshape(-1, 6),
+        corner_uv=data["T"].astype(np.float32)[corners].reshape(-1, 6).T.copy(),
         eye_vertices=(data["eyeL"].astype(np.intp), data["eyeR"].astype(np.intp)),
         targets=_read_targets(data),
-        mask_texels=np.stack(masks[:3], 1),
-        face_texels=masks[3][:, None],
+        mask_texels=np.stack(masks[:3]),
+        face_texels=masks[3][None],
         mask_shape=data["mask_lips"].shape,
         uv_box=data["uv_box"],
     )

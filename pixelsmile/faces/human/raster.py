@@ -46,18 +46,21 @@ def rasterise(
     width, height = right[ids] - left, bottom[ids] - top
     edges, planes = _equations(x[:, ids], y[:, ids], depth[:, ids], area[ids], left, top)
 
+    # Candidates: every pixel centre of every bounding box, row by row.
     counts = width * height
-    owner = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
     starts = (np.cumsum(counts) - counts).astype(np.int32)
-    step = (np.arange(len(owner), dtype=np.int32) - starts[owner]).astype(np.float32)
-    span = width.astype(np.float32)[owner]
+    step = np.arange(counts.sum(), dtype=np.int32) - np.repeat(starts, counts)
+    step = step.astype(np.float32)
+    span = np.repeat(width.astype(np.float32), counts)
     down = np.floor((step + np.float32(0.5)) / span)
     across = step - down * span
-    inside, second, third = _inside(edges, owner, across, down)
-    owner, across, down = owner[inside], across[inside], down[inside]
-    corner = (top * size + left)[owner]
-    pixel = corner + (down * np.float32(size) + across).astype(np.int32)
-    slope_x, slope_y, level = planes[:, owner]
+    second, third = _weights(edges, counts, across, down)
+    first = 1 - second - third
+    inside = np.flatnonzero(np.minimum(np.minimum(first, second), third) >= EDGE_TOLERANCE)
+    owner = np.repeat(np.arange(len(ids), dtype=np.int32), counts)[inside]
+    across, down = across[inside], down[inside]
+    pixel = (top * size + left)[owner] + (down * np.float32(size) + across).astype(np.int32)
+    slope_x, slope_y, level = (plane[owner] for plane in planes)
     distance = slope_x * across + slope_y * down + level
     return _nearest(pixel, distance, size, ids[owner], second[inside], third[inside])
 
@@ -93,16 +96,12 @@ def _equations(
     return np.stack([x1, y1, c1, x2, y2, c2]), np.stack(planes)
 
 
-def _inside(
-    edges: np.ndarray, owner: np.ndarray, across: np.ndarray, down: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which candidates lie in their triangle, and the weights of corners 1 and 2."""
-    x1, y1, c1, x2, y2, c2 = edges
-    second = x1[owner] * across + y1[owner] * down + c1[owner]
-    third = x2[owner] * across + y2[owner] * down + c2[owner]
-    first = 1 - second - third
-    inside = np.minimum(np.minimum(first, second), third) >= EDGE_TOLERANCE
-    return np.flatnonzero(inside), second, third
+def _weights(
+    edges: np.ndarray, counts: np.ndarray, across: np.ndarray, down: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of corners 1 and 2 at all candidates, `counts` of each triangle."""
+    x1, y1, c1, x2, y2, c2 = (np.repeat(edge, counts) for edge in edges)
+    return x1 * across + y1 * down + c1, x2 * across + y2 * down + c2
 
 
 def _nearest(

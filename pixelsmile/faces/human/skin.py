@@ -34,7 +34,7 @@ class Paint:
 
     def __init__(self, person: Person, pose: Pose, surface: Fragments) -> None:
         self.person, self.pose = person, pose
-        self.x, self.y, self.z = surface.canonical[:, surface.skin]
+        self.x, self.y, self.z = np.take(surface.canonical, surface.skin, axis=1)
         self.width = np.abs(self.x)
         self.around = np.arctan2(self.x, self.z - np.float32(0.4))
         self.lips, self.ears, self.eyelids = surface.lips, surface.ears, surface.eyelids
