@@ -80,7 +80,9 @@ def undisturbed(faces, tmp_path):
 
 @pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize(
-    ("end", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)], ids=["kill", "interrupt"]
+    ("end", "code"),
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)],
+    ids=["kill", "interrupt"],
 )
 def test_a_stopped_run_leaves_no_set_and_no_process_and_is_continued(
     undisturbed, tmp_path, end, code
