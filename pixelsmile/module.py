@@ -38,6 +38,7 @@ class Edits(NamedTuple):
 
     images: Tensor  # (K, S, 3, H, W), in [-1, 1]
     scores: Tensor  # (K, S, 12), of the judge
+    source: Tensor  # (3, H, W)
     index: int  # of the identity in the validation set
 
 
@@ -248,7 +249,7 @@ class PixelSmile(LightningModule):
             source=source.expand(-1, len(EXPRESSIONS), -1),
             edited=embedded.unflatten(1, images.shape[:2]),
         )
-        return Edits(images.cpu(), scores.cpu(), int(batch.index[row]))
+        return Edits(images.cpu(), scores.cpu(), batch.image[row].cpu(), int(batch.index[row]))
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log every metric."""

@@ -111,7 +111,7 @@ class EditingMetrics(nn.Module):
         asked = strengths > 0
         edited, target = edited[:, :, asked], target[:, asked]
         reference = source.unsqueeze(2).expand_as(edited)
-        similarity = torch.cosine_similarity(reference, edited, dim=-1).mean(0)
+        similarity = torch.cosine_similarity(reference, edited, dim=-1).mean(0).clamp(-1, 1)
         self.hes.update(target.flatten(), similarity.flatten())
         self.id_sim.update(reference.flatten(1, 2), edited.flatten(1, 2))
 
