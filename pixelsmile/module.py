@@ -109,9 +109,7 @@ class PixelSmile(LightningModule):
         """Return the loss of Eq. 9."""
         terms, sigma = self.terms(batch)
         loss = (
-            terms.flow
-            + self.triplet_weight * terms.triplet
-            + self.identity_weight * terms.identity
+            terms.flow + self.triplet_weight * terms.triplet + self.identity_weight * terms.identity
         )
         size = len(batch.source)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)

@@ -18,8 +18,8 @@ from rich.console import Console
 from pixelsmile.callbacks import ValidationPictures, progress_bar
 from pixelsmile.ceiling import measure_ceiling, true_renders
 from pixelsmile.command import command
-from pixelsmile.data.samples import Sample
 from pixelsmile.data.datamodule import TripletDataModule
+from pixelsmile.data.samples import Sample
 from pixelsmile.errors import UserError
 from pixelsmile.module import PixelSmile
 from pixelsmile.pictures import strip_sheet
@@ -122,9 +122,7 @@ def known_before(run: Path) -> dict[str, Measured] | None:
     return OmegaConf.to_container(OmegaConf.load(path))  # pyright: ignore[reportReturnType]
 
 
-def validate(
-    trainer: Trainer, module: PixelSmile, data: TripletDataModule
-) -> dict[str, Measured]:
+def validate(trainer: Trainer, module: PixelSmile, data: TripletDataModule) -> dict[str, Measured]:
     """Edit and score the held-out identities with the adapter as it is now."""
     trainer.validate(module, datamodule=data, verbose=False)
     return module.results
@@ -152,9 +150,7 @@ def fit(
         raise KeyboardInterrupt
 
 
-def save_samples(
-    run: Path, module: PixelSmile, held_out: Sequence[Sample], size: int
-) -> None:
+def save_samples(run: Path, module: PixelSmile, held_out: Sequence[Sample], size: int) -> None:
     """Write the strips of the first held-out identity beside its true renders."""
     edits = module.examples[0]
     truth = true_renders(held_out, edits.index, size)

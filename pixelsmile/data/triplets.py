@@ -82,9 +82,7 @@ def build_triplets(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[Tri
     return triplets
 
 
-def _of_identity(
-    source: Sample, images: Sequence[Sample], pairs: Sequence[Pair]
-) -> list[Triplet]:
+def _of_identity(source: Sample, images: Sequence[Sample], pairs: Sequence[Pair]) -> list[Triplet]:
     ranked = {
         name: sorted((s for s in images if s.category == name), key=strength_of)
         for name in EXPRESSIONS

@@ -52,10 +52,12 @@ def open_clip_encoder(
             a file of weights.
         architecture: Name of an open_clip architecture such as `ViT-L-14`.
         projected: Use the feature after the projection to the joint space; by default the pooled
-            feature before it, as the release does.
+            feature before it, as the release does. A CLIP ResNet pools and projects in one layer
+            and only has the former.
 
     Raises:
         FileNotFoundError: If the folder or file is missing.
+        ValueError: If the tower has no feature before the projection.
     """
     path = Path(folder)
     if not path.exists():
@@ -68,6 +70,11 @@ def open_clip_encoder(
         model = open_clip.create_model(architecture, pretrained=str(path))
     vision = model.visual
     if not projected:
+        if getattr(vision, "proj", None) is None:
+            raise ValueError(
+                f"The image tower in {path} has no pooled feature before its projection: "
+                "set model.encoder.projected=true."
+            )
         vision.proj = None  # open_clip then returns the pooled feature as it is
     size = vision.image_size[0] if isinstance(vision.image_size, tuple) else vision.image_size
     return FrozenImageEncoder(vision, vision.image_mean, vision.image_std, size)

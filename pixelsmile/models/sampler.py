@@ -4,6 +4,7 @@ Shapes: B batch, C H W latent, L tokens, D text width.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -44,7 +45,9 @@ def sigma_schedule(
 
 
 @torch.no_grad()
-def sample(velocity: Velocity, noise: Tensor, source: Tensor, text: Tensor, sigmas: Tensor) -> Tensor:
+def sample(
+    velocity: Velocity, noise: Tensor, source: Tensor, text: Tensor, sigmas: Tensor
+) -> Tensor:
     """Integrate the flow from noise to an edited latent.
 
     Args:
@@ -58,7 +61,7 @@ def sample(velocity: Velocity, noise: Tensor, source: Tensor, text: Tensor, sigm
         (B, C, H, W).
     """
     latents = noise
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in pairwise(sigmas):
         level = sigma.to(latents).expand(len(latents))
         predicted = velocity(latents, level, source, text)
         latents = latents + (following - sigma).to(latents) * predicted

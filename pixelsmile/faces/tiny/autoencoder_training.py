@@ -1,6 +1,7 @@
 """Train the tiny VAE on rendered faces of both domains."""
 
 import logging
+import math
 
 import numpy as np
 import torch
@@ -14,8 +15,10 @@ from pixelsmile.models.autoencoder import Autoencoder, collapse, expand_into
 
 _log = logging.getLogger(__name__)
 
-_KL_WEIGHT = 2e-4
 _EDGE_WEIGHT = 0.5
+_COLOUR_WEIGHT = 1.0
+_SPREAD_WEIGHT = 1e-4
+_LATENT_NOISE = 0.05
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
@@ -24,29 +27,42 @@ def to_tensor(images: np.ndarray) -> Tensor:
 
 
 def train_autoencoder(
-    images: np.ndarray, *, minutes: float, seed: int = 0, batch_size: int = 8, fast: bool = True
+    images: np.ndarray,
+    *,
+    minutes: float,
+    seed: int = 0,
+    batch_size: int = 8,
+    learning_rate: float = 1e-3,
+    fast: bool = True,
+    start: AutoencoderKLQwenImage | None = None,
 ) -> AutoencoderKLQwenImage:
     """Return a trained stock VAE with measured latent statistics.
 
-    The loss is L1 on pixels and on their differences, which keeps outlines sharp, and a little KL
-    divergence, which keeps latents smooth. Only the temporal slice that single frames meet is
-    trained; the others are zero.
+    The loss is L1 on pixels, on their differences, which keeps outlines sharp, and on averages of
+    8 x 8 pixels, which keeps colours. The posterior is not learned: its deviation is fixed at 0.05.
+    A learned one starts at 1 and drowns the code for longer than the whole budget (measured:
+    20.8 dB on anime after 2,300 steps). Only the temporal slice that single frames meet is trained;
+    the others are zero.
 
     Args:
         images: (N, 128, 128, 3), uint8.
         minutes: Time budget.
         seed: Of weights and order.
         batch_size: Images a step.
+        learning_rate: Peak of the schedule.
         fast: Compile, and compute in bf16.
+        start: Weights to begin with instead of random ones.
     """
     generator = torch.Generator().manual_seed(seed)
     stock = tiny_autoencoder(seed)
     vae = tiny_autoencoder(seed)
+    vae.load_state_dict((start or stock).state_dict())
     collapse(vae)
+    _fix_posterior(vae)
     vae.train()
     loss_of = torch.compile(_Loss(vae)) if fast else _Loss(vae)
     parameters = [p for name, p in vae.named_parameters() if "time_conv" not in name]
-    optimizer = torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-3)
     schedule: TimedSchedule | None = None
     while schedule is None or schedule.running:
         rows = torch.randint(len(images), (batch_size,), generator=generator).sort().values
@@ -68,20 +84,29 @@ def train_autoencoder(
     return stock.eval()
 
 
+@torch.no_grad()
+def _fix_posterior(vae: AutoencoderKLQwenImage) -> None:
+    """Make the encoder predict the same small deviation everywhere."""
+    channels = vae.config.z_dim
+    vae.quant_conv.weight[channels:] = 0
+    assert vae.quant_conv.bias is not None
+    vae.quant_conv.bias[channels:] = 2 * math.log(_LATENT_NOISE)
+
+
 class _Loss(nn.Module):
     def __init__(self, vae: AutoencoderKLQwenImage) -> None:
         super().__init__()
         self.vae = vae
 
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
-        mean, log_variance = self.vae.quant_conv(self.vae.encoder(images)).float().chunk(2, 1)
-        log_variance = log_variance.clamp(-12, 4)
-        latents = mean + noise * (0.5 * log_variance).exp()
+        mean = self.vae.quant_conv(self.vae.encoder(images)).chunk(2, dim=1)[0].float()
+        latents = mean + _LATENT_NOISE * noise
         decoded = self.vae.decoder(self.vae.post_quant_conv(latents)).float()
-        error = decoded - images
+        error = (decoded - images).squeeze(2)
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        return error.abs().mean() + _EDGE_WEIGHT * edges + _KL_WEIGHT * divergence
+        colour = F.avg_pool2d(error, 8).abs().mean()
+        pixels = error.abs().mean() + _EDGE_WEIGHT * edges + _COLOUR_WEIGHT * colour
+        return pixels + _SPREAD_WEIGHT * mean.square().mean()
 
 
 @torch.no_grad()

@@ -53,6 +53,19 @@ class EditingSet:
     suffixes: Tensor
 
 
+def join_sets(first: EditingSet, second: EditingSet) -> EditingSet:
+    """Put two sets with prompts of equal length into one."""
+    rows, sources = len(first.latents), len(first.neutral)
+    return EditingSet(
+        latents=torch.cat([first.latents, second.latents]),
+        source_row=torch.cat([first.source_row, second.source_row + rows]),
+        source_number=torch.cat([first.source_number, second.source_number + sources]),
+        scores=torch.cat([first.scores, second.scores]),
+        neutral=torch.cat([first.neutral, second.neutral]),
+        suffixes=torch.cat([first.suffixes, second.suffixes]),
+    )
+
+
 def draw_labels(scores: Tensor, ambiguity: float, generator: torch.Generator) -> Tensor:
     """Return one expression per image, (B,), drawn from its soft scores, (B, 12)."""
     weights = torch.where(scores > 0, scores.clamp_min(1e-6) ** ambiguity, 0.0)

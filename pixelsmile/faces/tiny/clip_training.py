@@ -40,17 +40,15 @@ _log = logging.getLogger(__name__)
 
 
 def clip_config(image_size: int = 128) -> dict[str, Any]:
-    """Return the content of `open_clip_config.json`: 0.9 M parameters see, 0.1 M read."""
+    """Return the content of `open_clip_config.json`: a narrow CLIP ResNet and a one-layer reader.
+
+    A ResNet, because a vision transformer of this size learns nothing useful in minutes (measured:
+    fear against surprised 0.66 where chance is 0.5).
+    """
     return {
         "model_cfg": {
             "embed_dim": 64,
-            "vision_cfg": {
-                "image_size": image_size,
-                "patch_size": 16,
-                "width": 128,
-                "layers": 4,
-                "head_width": 32,
-            },
+            "vision_cfg": {"image_size": image_size, "layers": [1, 1, 1, 1], "width": 12},
             "text_cfg": {
                 "context_length": 4,
                 "vocab_size": _END + 1,
@@ -161,7 +159,7 @@ def save_clip(model: nn.Module, config: dict[str, Any], folder: Path | str) -> N
 def measure_clip(folder: Path | str, images: np.ndarray, labels: Labels) -> dict[str, float]:
     """Measure whether the features of confusing expressions can be told apart.
 
-    Features are the ones that the triplet loss uses by default, before the projection; a linear
+    Features are the ones that the triplet loss of the tiny stack uses; a linear
     probe and the nearest neighbour learn on 90 % of the identities and are asked about the others,
     on images of strength 0.5 and up.
 
@@ -174,7 +172,7 @@ def measure_clip(folder: Path | str, images: np.ndarray, labels: Labels) -> dict
         `<first>-<second>/linear` and `/nearest`, accuracies with chance at one half, and `/n`; and
         `all/linear`, twelve-way.
     """
-    encoder = open_clip_encoder(folder)
+    encoder = open_clip_encoder(folder, projected=True)
     clear = (labels.category >= 0) & (labels.strength >= 0.5) & ~labels.mixed
     rows = np.flatnonzero(clear)
     with torch.no_grad():

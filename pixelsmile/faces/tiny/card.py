@@ -1,0 +1,107 @@
+"""The model card of the tiny weights: what was measured, on what, and how they were made."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diffusers import AutoencoderKLQwenImage
+
+from pixelsmile.faces.anime import AnimeFaces
+from pixelsmile.faces.base import RESERVED_SEED
+from pixelsmile.faces.human import HumanFaces
+from pixelsmile.faces.tiny.autoencoder_training import measure_autoencoder
+from pixelsmile.faces.tiny.judge_training import measure_judge
+from pixelsmile.faces.tiny.recogniser_training import align_all, measure_recogniser
+from pixelsmile.faces.tiny.renders import Labels, base_plan, join, render_set
+from pixelsmile.judges import LocalJudge
+
+_RECOGNISERS = ("arcface", "adaface", "facenet")
+
+Images = tuple[np.ndarray, Labels]
+
+
+def write_card(weights: Path, measured: dict[str, Any], identities: int) -> None:
+    """Measure the weights on reserved identities and write `README.md` beside them.
+
+    Args:
+        weights: Folder of the weights.
+        measured: What the stages of the rebuild returned, by name.
+        identities: How many reserved people to measure on, per domain.
+    """
+    sections = [_intro(weights, measured, identities)]
+    with tempfile.TemporaryDirectory() as folder:
+        sets = {
+            faces.domain: _unseen(faces, identities, Path(folder))
+            for faces in (HumanFaces(), AnimeFaces())
+        }
+    sections += [_autoencoder(weights, sets), _judge(weights, identities)]
+    sections += [_recognisers(weights, sets), _clip(measured)]
+    (weights / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _unseen(faces: HumanFaces | AnimeFaces, identities: int, folder: Path) -> Images:
+    seeds = range(RESERVED_SEED, RESERVED_SEED + identities)
+    images, labels = render_set(faces, seeds, base_plan, folder / faces.domain)
+    return np.array(images), labels
+
+
+def _intro(weights: Path, measured: dict[str, Any], identities: int) -> str:
+    size = sum(path.stat().st_size for path in weights.rglob("*") if path.is_file()) / 1e6
+    minutes = sum(stage.get("minutes", 0) for stage in measured.values())
+    return (
+        "# The tiny stack\n\n"
+        f"Real classes at small sizes, {size:.1f} MB, trained on faces that the project draws "
+        f"itself in {minutes:.0f} minutes by `python -m pixelsmile.faces.tiny`. Measured on "
+        f"{identities} people per domain (seeds {RESERVED_SEED} up) that no training has seen.\n\n"
+        "The base editor is confused on purpose: it learned from one-hot labels drawn from soft "
+        "scores, as the paper says of real editors. The text encoder is random and frozen; the "
+        "transformer learned to read it. The judge and the recognisers saw other people than the "
+        "image encoder of the triplet loss, the VAE and the base."
+    )
+
+
+def _autoencoder(weights: Path, sets: dict[str, Images]) -> str:
+    vae = AutoencoderKLQwenImage.from_pretrained(weights / "pipeline/vae")
+    rows = [
+        f"| {domain} | {measure_autoencoder(vae, images):.1f} | {len(images)} |"
+        for domain, (images, _) in sets.items()
+    ]
+    return "\n".join(["## Autoencoder", "", "| domain | PSNR, dB | n |", "|---|---|---|", *rows])
+
+
+def _judge(weights: Path, identities: int) -> str:
+    judge = LocalJudge.from_pretrained(weights / "judge")
+    seeds = range(RESERVED_SEED, RESERVED_SEED + identities)
+    values = measure_judge(judge, [HumanFaces(), AnimeFaces()], seeds)
+    rows = []
+    for domain in ("human", "anime"):
+        shown = [f"{values[f'{domain}/{strength}']:.3f}" for strength in (0.35, 0.7, 1.0)]
+        rows.append(f"| {domain} | {' | '.join(shown)} | {values[f'{domain}/n']:.0f} |")
+    head = "| domain | 0.35 | 0.7 | 1.0 | n each |\n|---|---|---|---|---|"
+    return "\n".join(["## Judge: 12-way accuracy by strength", "", head, *rows])
+
+
+def _recognisers(weights: Path, sets: dict[str, Images]) -> str:
+    images, labels = join(list(sets.values()))
+    faces = align_all(images, labels)
+    rows = []
+    for name in _RECOGNISERS:
+        values = measure_recogniser(weights / f"recognisers/{name}.onnx", faces, labels)
+        for domain in ("human", "anime"):
+            row = [f"{values[f'{domain}/{key}']:.4f}" for key in ("auc", "same", "different")]
+            rows.append(f"| {name} | {domain} | {' | '.join(row)} |")
+    head = "| recogniser | domain | AUC | cosine, same | cosine, different |\n|---|---|---|---|---|"
+    return "\n".join(["## Recognisers", "", head, *rows])
+
+
+def _clip(measured: dict[str, Any]) -> str:
+    values = measured.get("clip", {})
+    rows = [
+        f"| {name} | {values[f'{name}/linear']:.3f} | {values[f'{name}/nearest']:.3f} "
+        f"| {values[f'{name}/n']:.0f} |"
+        for name in ("fear-surprised", "angry-disgust", "all")
+        if f"{name}/linear" in values
+    ]
+    head = "| classes | linear probe | nearest neighbour | n |\n|---|---|---|---|"
+    return "\n".join(["## Image encoder of the triplet loss", "", head, *rows])
