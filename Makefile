@@ -40,5 +40,5 @@ tensorboard: venv ## show the curves and pictures of all runs
 	@$(RUN) -m tensorboard.main --logdir runs $(ARGS)
 
 clean: ## remove caches and the environment; runs and data stay
-	rm -rf .venv .venv.lock .venv.log .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+	rm -rf .venv .venv.* .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
 	find pixelsmile tests -name __pycache__ -type d -prune -exec rm -rf {} +

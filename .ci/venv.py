@@ -11,7 +11,6 @@ The syntax is kept old on purpose: on a Python that is too old this file has to 
 import fcntl
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -125,6 +124,15 @@ def prepare(root, run=run):
     return True
 
 
+def discard(root, venv):
+    """Get a broken environment out of the way at once; deleting its 6 GB can take minutes."""
+    if os.path.exists(venv):
+        os.rename(venv, os.path.join(root, ".venv.old-{}".format(os.getpid())))
+    old = [os.path.join(root, name) for name in os.listdir(root) if name.startswith(".venv.old-")]
+    if old:
+        subprocess.Popen(["rm", "-rf"] + old, start_new_session=True)
+
+
 def build(root, venv, run):
     """Create or update `.venv` and stamp it."""
     stamps = old_stamps(root, venv)
@@ -133,7 +141,7 @@ def build(root, venv, run):
     log_path = os.path.join(root, ".venv.log")
     open(log_path, "wb").close()
     if not stamps:
-        shutil.rmtree(venv, ignore_errors=True)
+        discard(root, venv)
         run([sys.executable, "-m", "venv", venv], log_path, "python -m venv")
     # One call, so that pip reads each package once. Bytecode is left to the first import: most
     # of the 40,000 files are never imported.
