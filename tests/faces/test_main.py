@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pixelsmile.faces.__main__ import main
 from pixelsmile.faces.dataset import write_dataset
-
-pytestmark = pytest.mark.slow
 
 FAKE = "generator._target_=fake_faces.FakeFaces"
 
@@ -78,6 +77,7 @@ def undisturbed(faces, tmp_path):
     return tree(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize(
     ("end", "code"),
@@ -116,6 +116,7 @@ def test_a_stopped_run_leaves_no_set_and_no_process_and_is_continued(
     assert all((out / name).stat().st_mtime_ns == time for name, time in drawn.items())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("repository")
 def test_a_full_disk_in_a_worker_is_one_sentence(tmp_path):
     arguments = ("identities=4", f"out={tmp_path / 'set'}", "workers=2")
@@ -126,6 +127,7 @@ def test_a_full_disk_in_a_worker_is_one_sentence(tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("repository")
 def test_a_worker_that_is_killed_is_one_sentence(tmp_path):
     arguments = ("identities=4", f"out={tmp_path / 'set'}", "workers=2")
@@ -135,6 +137,7 @@ def test_a_worker_that_is_killed_is_one_sentence(tmp_path):
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("repository")
 def test_the_command_says_where_the_set_is(tmp_path):
     code, out, error = finish(start("identities=2", "out=set", "split=val", cwd=tmp_path))
@@ -146,7 +149,6 @@ def test_the_command_says_where_the_set_is(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
 
 
-@pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -162,9 +164,15 @@ def test_the_command_says_where_the_set_is(tmp_path):
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_mistake_on_the_command_line_is_explained(tmp_path, arguments, code, message):
-    returncode, _, error = finish(start(*arguments, cwd=tmp_path))
-    assert returncode == code
+def test_a_mistake_on_the_command_line_is_explained(
+    tmp_path, monkeypatch, capsys, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["faces", FAKE, *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    error = capsys.readouterr().err
+    assert stop.value.code == code
     assert message in error
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
