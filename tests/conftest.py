@@ -9,6 +9,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 
+from tests.tiny_random import pipeline, tiny_stack  # noqa: F401 - fixtures for all tests
+
 _connect = socket.socket.connect
 
 
