@@ -29,10 +29,9 @@ def read_ffe(*files: str | Path, domain: str | None = None) -> list[Sample]:
         path = path / "annotations.jsonl" if path.is_dir() else path
         if not path.is_file():
             raise UserError(f"No annotations at {path}: check data.train and data.val.")
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    samples.append(_parse(line, path, f"{path}:{number}"))
+        for number, line in enumerate(_read_lines(path), start=1):
+            if line.strip():
+                samples.append(_parse(line, path, f"{path}:{number}"))
     kept = [sample for sample in samples if domain is None or sample.domain == domain]
     if not kept:
         wanted = f" of domain {domain!r}" if domain else ""
@@ -41,6 +40,13 @@ def read_ffe(*files: str | Path, domain: str | None = None) -> list[Sample]:
             f"none{wanted}. Check the paths and the domain."
         )
     return kept
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8.") from None
 
 
 def _parse(line: str, path: Path, where: str) -> Sample:
@@ -109,5 +115,5 @@ def _landmarks(value: Any, where: str) -> tuple[tuple[float, float], ...] | None
         return None
     if not isinstance(value, list) or len(value) != _NUM_LANDMARKS:
         raise UserError(f"{where}: 'landmarks' must be {_NUM_LANDMARKS} points, got {value!r}.")
-    points = [_numbers(point, 2, "landmarks", where) for point in value]
+    points = [_numbers(point or [], 2, "landmarks", where) for point in value]
     return tuple((point[0], point[1]) for point in points if point is not None)

@@ -1,0 +1,154 @@
+"""Batches hold what was encoded, in an order fixed by the seed."""
+
+import pytest
+import torch
+
+from pixelsmile.conditioning import join_suffix
+from pixelsmile.data import TripletDataModule, read_ffe
+from pixelsmile.data.cache import TensorCache
+from pixelsmile.data.encoded import EncodedSet, Sizes, load_image, load_landmarks
+from pixelsmile.errors import UserError
+from pixelsmile.expressions import EXPRESSIONS, index
+from tests.tiny_random import write_faces
+
+SIZE, TOKENS, SUFFIX, WIDTH = 32, 9, 3, 4
+PAIRS = [("fear", "surprised"), ("angry", "disgust")]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    train = write_faces(folder / "train", range(9000, 9002), size=SIZE)
+    val = write_faces(folder / "val", range(9002, 9005), strengths=(1.0,), size=SIZE)
+    return read_ffe(train), read_ffe(val)
+
+
+@pytest.fixture(scope="module")
+def encoded(sets, tmp_path_factory):
+    """A cache with numbers drawn instead of encoded, different for every sample."""
+    encoded = EncodedSet(
+        TensorCache(tmp_path_factory.mktemp("cache")), Sizes(SIZE, SIZE), "images", "prompts"
+    )
+    numbers = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=numbers)
+
+    samples = [sample for part in sets for sample in part]
+    for key, sample in encoded.missing_images(samples):
+        entry = {"latents": draw(2, 4, 4), "feature": draw(6), "identity": draw(5)}
+        encoded.cache.write(key, entry | {"landmarks": load_landmarks(sample, SIZE)})
+    for key, _ in encoded.missing_prompts(s for s in samples if s.category == "neutral"):
+        entry = {"neutral": draw(TOKENS, WIDTH), "suffixes": draw(12, SUFFIX, WIDTH)}
+        encoded.cache.write(key, entry)
+    return encoded
+
+
+@pytest.fixture
+def make(sets, encoded):
+    def make(**options):
+        return TripletDataModule(*sets, encoded, **({"pairs": PAIRS, "batch_size": 3} | options))
+
+    return make
+
+
+def test_training_batch_has_the_shapes_it_promises(make):
+    batch = next(iter(make().train_dataloader()))
+    shapes = {name: tuple(value.shape) for name, value in batch._asdict().items()}
+    both = {
+        "target": (3, 2, 4, 4),
+        "suffix": (3, SUFFIX, WIDTH),
+        "strength": (3,),
+        "expression": (3,),
+        "feature": (3, 6),
+        "identity": (3, 5),
+        "landmarks": (3, 5, 2),
+    }
+    expected = {"source": (3, 2, 4, 4), "neutral": (3, TOKENS, WIDTH)}
+    assert shapes == expected | {f"{k}_{side}": v for k, v in both.items() for side in "ab"}
+
+
+def test_each_row_holds_the_encoded_form_of_one_triplet(make, encoded):
+    data = make()
+    dataset = data.train_dataloader().dataset
+    assert len(dataset) == 2 * 2 * 2  # identities x pairs x strengths
+    for position, (source, a, b) in enumerate(data.triplets):
+        row = dataset[position]
+        prompts = encoded.prompts(source)
+        assert torch.equal(row.source, encoded.image(source)["latents"])
+        assert torch.equal(row.neutral, prompts["neutral"])
+        for side, target in (("a", a), ("b", b)):
+            entry = encoded.image(target)
+            where = index(target.category)
+            assert torch.equal(getattr(row, f"target_{side}"), entry["latents"])
+            for name in ("feature", "identity", "landmarks"):
+                assert torch.equal(getattr(row, f"{name}_{side}"), entry[name])
+            assert torch.equal(getattr(row, f"suffix_{side}"), prompts["suffixes"][where])
+            assert getattr(row, f"expression_{side}") == where
+            torch.testing.assert_close(
+                getattr(row, f"strength_{side}").item(), target.scores[where], atol=1e-6, rtol=0
+            )
+
+
+def test_validation_batch_holds_each_held_out_identity_once(make, sets, encoded):
+    batches = list(make(val_batch_size=2).val_dataloader())
+    assert [len(batch.source) for batch in batches] == [2, 1]
+    assert torch.cat([batch.index for batch in batches]).tolist() == [0, 1, 2]
+    assert all(batch.valid.all() for batch in batches)
+    neutral = [sample for sample in sets[1] if sample.category == "neutral"]
+    last, sample = batches[1], neutral[2]
+    assert torch.equal(last.image[0], load_image(sample, SIZE))
+    assert torch.equal(last.source[0], encoded.image(sample)["latents"])
+    assert torch.equal(last.suffixes[0], encoded.prompts(sample)["suffixes"])
+    assert last.suffixes.shape == (1, len(EXPRESSIONS), SUFFIX, WIDTH)
+    assert join_suffix(last.neutral.expand(12, -1, -1), last.suffixes[0]).shape[1] == TOKENS
+    assert torch.equal(last.landmarks[0], load_landmarks(sample, SIZE))
+
+
+def order(data):
+    return torch.cat([batch.target_a for batch in data.train_dataloader()])
+
+
+def test_order_depends_on_the_seed_alone(make):
+    torch.manual_seed(1)
+    first = order(make(seed=0))
+    torch.manual_seed(2)
+    assert torch.equal(order(make(seed=0)), first)
+    assert not torch.equal(order(make(seed=1)), first)
+
+
+def test_epochs_differ_in_order_and_not_in_content(make):
+    loader = make(batch_size=1).train_dataloader()
+    epochs = [torch.cat([b.target_a for b in loader]).flatten(1) for _ in range(2)]
+    assert not torch.equal(*epochs)
+    assert torch.equal(*(epoch[epoch[:, 0].argsort()] for epoch in epochs))
+
+
+def test_incomplete_batches_are_dropped_unless_there_is_no_other(make):
+    assert [len(b.source) for b in make(batch_size=3).train_dataloader()] == [3, 3]
+    assert [len(b.source) for b in make(batch_size=100).train_dataloader()] == [8]
+
+
+def test_pairs_are_mined_where_none_are_given(make):
+    mined = make(pairs=None).pairs
+    assert {("fear", "surprised"), ("angry", "disgust")} < set(mined)
+    assert ("confident", "happy") in mined  # the exact scores overlap by 0.4
+
+
+def test_shared_identity_is_refused(sets, encoded):
+    with pytest.raises(UserError, match="share 2 identities"):
+        TripletDataModule(sets[0], sets[0], encoded)
+
+
+def test_pair_that_no_image_shows_is_refused(sets, encoded):
+    train = [sample for sample in sets[0] if sample.category != "fear"]
+    with pytest.raises(UserError, match="no pair to contrast"):
+        TripletDataModule(train, sets[1], encoded, pairs=PAIRS[:1])
+
+
+def test_unprepared_sample_is_refused_with_the_command(make, tmp_path, encoded):
+    empty = EncodedSet(TensorCache(tmp_path), encoded.sizes, "images", "prompts")
+    data = make()
+    data.encoded = empty
+    with pytest.raises(UserError, match=r"not prepared .*python -m pixelsmile\.prepare"):
+        next(iter(data.val_dataloader()))
