@@ -7,6 +7,8 @@ scoring prompt (Table 6) and of MEAD onto them.
 
 from typing import Final
 
+from pixelsmile.errors import UserError
+
 EXPRESSIONS: Final = (
     "angry",
     "confused",
@@ -55,7 +57,7 @@ def canonical(name: str) -> str:
     """Return the project's name of an expression, also for its aliases in any case.
 
     Raises:
-        ValueError: If the name is neither an expression, nor an alias, nor `neutral`.
+        UserError: If the name is neither an expression, nor an alias, nor `neutral`.
 
     Example:
         >>> canonical("Nervousness")
@@ -65,7 +67,7 @@ def canonical(name: str) -> str:
     word = ALIASES.get(word, word)
     if word != NEUTRAL and word not in EXPRESSIONS:
         known = ", ".join((*EXPRESSIONS, NEUTRAL))
-        raise ValueError(f"Unknown expression {name!r}: choose one of {known}.")
+        raise UserError(f"Unknown expression {name!r}: choose one of {known}.")
     return word
 
 
@@ -73,11 +75,11 @@ def index(name: str) -> int:
     """Return the position of an expression, by any of its names, in `EXPRESSIONS`.
 
     Raises:
-        ValueError: If the name is unknown or is `neutral`, which has no position.
+        UserError: If the name is unknown or is `neutral`, which has no position.
     """
     word = canonical(name)
     if word == NEUTRAL:
-        raise ValueError("'neutral' is the absence of an expression and has no index.")
+        raise UserError("'neutral' is the absence of an expression and has no index.")
     return EXPRESSIONS.index(word)
 
 
@@ -90,12 +92,12 @@ def prompt(expression: str, domain: str) -> str:
     """Return the edit instruction for one expression or for `neutral`.
 
     Raises:
-        ValueError: If the expression or the domain is unknown.
+        UserError: If the expression or the domain is unknown.
 
     Example:
         >>> prompt("happy", "anime")
         'Edit the character to show a happy expression'
     """
     if domain not in SUBJECTS:
-        raise ValueError(f"Unknown domain {domain!r}: choose one of {', '.join(DOMAINS)}.")
+        raise UserError(f"Unknown domain {domain!r}: choose one of {', '.join(DOMAINS)}.")
     return f"Edit the {SUBJECTS[domain]} to show a {canonical(expression)} expression"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pixelsmile.faces.base import RESERVED_SEED, FaceGenerator
 from pixelsmile.faces.dataset import write_dataset
+from pixelsmile.faces.fingerprint import fingerprint
 from pixelsmile.faces.seeds import seed_range
 
 
@@ -25,8 +26,8 @@ def write_splits(
 
     Args:
         generator: Draws the faces.
-        folder: Receives one folder per set; its name tells the settings, so that runs with other
-            numbers stand side by side.
+        folder: Receives one folder per set; its name tells the settings and the version of the
+            generator, so that sets of other numbers or another version stand side by side.
         size: Edge of the images in pixels.
         train_identities: People to train on.
         val_identities: People to validate on.
@@ -39,11 +40,12 @@ def write_splits(
     Raises:
         UserError: If a number is out of range.
     """
-    folder = Path(folder)
+    version = fingerprint(generator)[:8]
+    folder = Path(folder) / f"{size}px-{version}"
     train = write_dataset(
         generator,
         seed_range(0, train_identities),
-        folder / f"train-{train_identities}x{len(train_strengths)}-{size}",
+        folder / f"train-{_label(train_identities, train_strengths)}",
         strengths=train_strengths,
         size=size,
         split="train",
@@ -51,10 +53,14 @@ def write_splits(
     val = write_dataset(
         generator,
         seed_range(RESERVED_SEED, val_identities),
-        folder / f"val-{val_identities}x{len(val_strengths)}-{size}",
+        folder / f"val-{_label(val_identities, val_strengths)}",
         strengths=val_strengths,
         size=size,
         split="val",
         reserved=True,
     )
     return {"train": train, "val": val}
+
+
+def _label(identities: int, strengths: Sequence[float]) -> str:
+    return f"{identities}x" + "-".join(f"{strength:g}" for strength in strengths)

@@ -1,7 +1,9 @@
 """Train a small open_clip model on captioned faces: the feature space of the triplet loss.
 
-A caption is four tokens: domain, expression, level of intensity, end. Only the image tower is used
-later; the text tower is there because contrast with captions is what makes a CLIP.
+A caption is four tokens: domain, expression, level of intensity or none, end. Only the image tower
+is used later; the text tower is there because contrast with captions is what makes a CLIP. The
+image tower is CLIP's residual network: in the few minutes of this training a vision transformer of
+the same size did not learn to see (confusing pairs at 0.55 to 0.66, chance is 0.5).
 """
 
 import json
@@ -24,6 +26,7 @@ from pixelsmile.faces.tiny.training import (
     adamw,
     apply_step,
     one_cycle,
+    refresh_statistics,
     shuffled,
     to_images,
 )
@@ -34,7 +37,8 @@ LEVELS = 5  # neutral, then quarters of full strength
 
 _FIRST_WORD = 1 + len(DOMAINS)  # token 0 is open_clip's padding
 _FIRST_LEVEL = _FIRST_WORD + 1 + len(EXPRESSIONS)
-_END = _FIRST_LEVEL + LEVELS  # the highest token, where open_clip pools
+_NO_LEVEL = _FIRST_LEVEL + LEVELS
+_END = _NO_LEVEL + 1  # the highest token, where open_clip pools
 
 _log = logging.getLogger(__name__)
 
@@ -61,13 +65,13 @@ def clip_config(image_size: int = 128) -> dict[str, Any]:
     }
 
 
-def captions(labels: Labels) -> Tensor:
-    """Return the caption of every image as tokens, (N, 4)."""
+def captions(labels: Labels, *, levels: bool) -> Tensor:
+    """Return the caption of every image as tokens, (N, 4), with or without the level."""
     level = np.round(labels.strength.clip(0, 1) * (LEVELS - 1)).astype(np.int64)
     tokens = [
         1 + labels.domain,
         _FIRST_WORD + 1 + labels.category,
-        _FIRST_LEVEL + level,
+        _FIRST_LEVEL + level if levels else np.full(len(labels), _NO_LEVEL),
         np.full(len(labels), _END),
     ]
     return torch.from_numpy(np.stack(tokens, axis=1)).long()
@@ -80,8 +84,8 @@ def train_clip(
     minutes: float = 4.0,
     *,
     steps: int | None = None,
-    batch_size: int = 96,
-    lr: float = 1.5e-3,
+    batch_size: int = 64,
+    lr: float = 3e-3,
     seed: int = 0,
     threads: int = 2,
 ) -> dict[str, float]:
@@ -106,22 +110,32 @@ def train_clip(
     train, _ = split_identities(labels, HELD_OUT)
     config = clip_config(images.shape[1])
     model = open_clip.CLIP(**config["model_cfg"]).train()
+    model.to(memory_format=torch.channels_last)
     optimizer = adamw(model, lr, weight_decay=0.05)
     generator = torch.Generator().manual_seed(seed)
     batches = shuffled(train, batch_size, seed)
-    known, caption = torch.unique(captions(labels), dim=0, return_inverse=True)
+    known = [
+        torch.unique(captions(labels, levels=levels), dim=0, return_inverse=True)
+        for levels in (False, True)
+    ]
     budget = Budget(minutes, steps, "clip")
     for fraction in budget:
         rows = np.sort(next(batches))
         batch = augment(to_images(images[rows]), generator, softness=0.7)
         with torch.autocast("cpu", torch.bfloat16):
-            seen = model.encode_image(batch)
-            read = model.encode_text(known)
+            seen = model.encode_image(batch.contiguous(memory_format=torch.channels_last)).float()
         scale = model.logit_scale.exp().clamp(max=50)
-        loss = contrast(seen.float(), read.float(), caption[rows], scale)
+        terms = [
+            contrast(seen, model.encode_text(tokens), caption[rows], scale)
+            for tokens, caption in known
+        ]
+        loss = torch.stack(terms).mean()
         apply_step(loss, optimizer, lr * one_cycle(fraction), clip=1.0)
         if budget.done % 200 == 0:
             _log.info("clip: step %d, loss %.3f", budget.done, loss.item())
+    refresh_statistics(
+        model.visual, (augment(to_images(images[next(batches)]), generator) for _ in range(20))
+    )
     save_clip(model, config, folder)
     return budget.report | measure_clip(folder, images, labels)
 
@@ -152,7 +166,10 @@ def save_clip(model: nn.Module, config: dict[str, Any], folder: Path | str) -> N
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    weights = {name: weight.half().contiguous() for name, weight in model.state_dict().items()}
+    weights = {
+        name: (weight.half() if weight.ndim > 1 else weight).contiguous()
+        for name, weight in model.state_dict().items()
+    }
     save_file(weights, folder / "open_clip_model.safetensors")
 
 
