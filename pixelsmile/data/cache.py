@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from pixelsmile.errors import UserError, naming
+
 
 def content_key(*parts: object) -> str:
     """Return a hash of the parts; paths count with the bytes of their file.
@@ -30,17 +32,24 @@ def content_key(*parts: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def folder_fingerprint(folder: str | Path) -> str:
-    """Return a hash of the names and contents of a folder of weights.
+def folder_fingerprint(place: str | Path) -> str:
+    """Return a hash of the names and contents of a folder of weights, or of one file.
 
     Of files over 64 MiB the size and both ends count, which tells checkpoints apart without
     reading 40 GB.
+
+    Raises:
+        UserError: If nothing is there.
     """
     limit = 64 * 2**20
+    root = Path(place)
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    if not files:
+        raise UserError(f"No weights at {root}: check the paths of the model's configuration.")
     digest = hashlib.sha256()
-    for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+    for path in files:
         size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder)}:{size};".encode())
+        digest.update(f"{path.relative_to(root)}:{size};".encode())
         with path.open("rb") as file:
             if size <= limit:
                 digest.update(file.read())
@@ -86,7 +95,7 @@ class TensorCache:
         data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with naming(path), os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -168,6 +168,19 @@ def test_fingerprint_follows_names_and_contents_of_a_folder(tmp_path):
     assert len({first, second, folder_fingerprint(folder)}) == 3
 
 
+def test_fingerprint_of_a_single_file_follows_its_content(tmp_path):
+    file = tmp_path / "a.onnx"
+    file.write_bytes(b"one")
+    first = folder_fingerprint(file)
+    file.write_bytes(b"two")
+    assert folder_fingerprint(file) != first
+
+
+def test_missing_weights_have_no_fingerprint(tmp_path):
+    with pytest.raises(UserError, match=r"No weights at .*none: check the paths"):
+        folder_fingerprint(tmp_path / "none")
+
+
 # ---- reading a set --------------------------------------------------------------------------
 
 
