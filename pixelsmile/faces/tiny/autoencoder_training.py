@@ -61,7 +61,8 @@ def train_autoencoder(
     collapse(vae)
     _fix_posterior(vae)
     vae.train()
-    loss_of = torch.compile(_Loss(vae)) if fast else _Loss(vae)
+    # One compilation per crop size: with symbolic sizes the compiler fails on this model.
+    loss_of = torch.compile(_Loss(vae), dynamic=False) if fast else _Loss(vae)
     parameters = [p for name, p in vae.named_parameters() if "time_conv" not in name]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-3)
     schedule: TimedSchedule | None = None
