@@ -41,8 +41,9 @@ def network(request):
         torch.manual_seed(0)
         network = RECOGNISERS[request.param][0]()
         with torch.no_grad():
-            for weight in network.parameters():  # fresh norms are all alike, trained ones are not
-                weight += 0.05 * torch.rand_like(weight)
+            for weight in network.state_dict().values():  # fresh norms are alike, trained are not
+                if weight.ndim == 1:
+                    weight += 0.05 * torch.rand_like(weight)
         return network.eval()
 
 
