@@ -1,9 +1,12 @@
 """Train a small open_clip model on captioned faces: the feature space of the triplet loss.
 
 A caption is four tokens: domain, expression, level of intensity or none, end. Only the image tower
-is used later; the text tower is there because contrast with captions is what makes a CLIP. The
-image tower is CLIP's residual network: in the few minutes of this training a vision transformer of
-the same size did not learn to see (confusing pairs at 0.55 to 0.66, chance is 0.5).
+is used later; the text tower is there because contrast with captions is what makes a CLIP.
+
+What made it work in minutes: captions that differ from the start, and a text tower ten times
+slower than the image tower. With equal rates both towers first agree on the domain, the captions of
+a domain fall together, and the expressions are learned late or not at all (measured after 300 steps
+with the same image tower: 0.13 of 26 classes right, against 0.77).
 """
 
 import json
@@ -23,7 +26,6 @@ from pixelsmile.faces.tiny.augment import augment
 from pixelsmile.faces.tiny.renders import Labels, split_identities
 from pixelsmile.faces.tiny.training import (
     Budget,
-    adamw,
     apply_step,
     one_cycle,
     refresh_statistics,
@@ -46,13 +48,12 @@ _log = logging.getLogger(__name__)
 def clip_config(image_size: int = 128) -> dict[str, Any]:
     """Return the content of `open_clip_config.json`: a narrow CLIP ResNet and a one-layer reader.
 
-    A ResNet, because a vision transformer of this size learns nothing useful in minutes (measured:
-    fear against surprised 0.66 where chance is 0.5).
+    A ResNet, because it learns from few images what a vision transformer of this size does not.
     """
     return {
         "model_cfg": {
-            "embed_dim": 64,
-            "vision_cfg": {"image_size": image_size, "layers": [1, 1, 1, 1], "width": 12},
+            "embed_dim": 128,
+            "vision_cfg": {"image_size": image_size, "layers": [1, 2, 2, 1], "width": 8},
             "text_cfg": {
                 "context_length": 4,
                 "vocab_size": _END + 1,
@@ -111,7 +112,8 @@ def train_clip(
     config = clip_config(images.shape[1])
     model = open_clip.CLIP(**config["model_cfg"]).train()
     model.to(memory_format=torch.channels_last)
-    optimizer = adamw(model, lr, weight_decay=0.05)
+    _set_apart(model)
+    optimizer = clip_optimizer(model)
     generator = torch.Generator().manual_seed(seed)
     batches = shuffled(train, batch_size, seed)
     known = [
@@ -121,7 +123,7 @@ def train_clip(
     budget = Budget(minutes, steps, "clip")
     for fraction in budget:
         rows = np.sort(next(batches))
-        batch = augment(to_images(images[rows]), generator, softness=0.7)
+        batch = augment(to_images(images[rows]), generator, softness=0.5)
         with torch.autocast("cpu", torch.bfloat16):
             seen = model.encode_image(batch.contiguous(memory_format=torch.channels_last)).float()
         scale = model.logit_scale.exp().clamp(max=50)
@@ -138,6 +140,30 @@ def train_clip(
     )
     save_clip(model, config, folder)
     return budget.report | measure_clip(folder, images, labels)
+
+
+@torch.no_grad()
+def _set_apart(model: open_clip.CLIP) -> None:
+    """Let every word weigh more than its position, and open the residual branches."""
+    nn.init.normal_(model.token_embedding.weight, std=0.5)
+    nn.init.zeros_(model.positional_embedding)
+    for block in model.transformer.resblocks:
+        block.attn.out_proj.weight.mul_(3)
+    for name, weight in model.visual.named_parameters():
+        if name.endswith("bn3.weight"):
+            nn.init.ones_(weight)  # open_clip starts them at 0, made for longer trainings
+
+
+def clip_optimizer(model: open_clip.CLIP) -> torch.optim.AdamW:
+    """Return AdamW for `apply_step`, with the text tower at a tenth of the learning rate."""
+    slow = [
+        weight
+        for name, weight in model.named_parameters()
+        if not name.startswith("visual.") and name != "logit_scale"
+    ]
+    fast = [*model.visual.parameters(), model.logit_scale]
+    groups = [{"params": fast, "lr_factor": 1.0}, {"params": slow, "lr_factor": 0.1}]
+    return torch.optim.AdamW(groups, weight_decay=0.02)
 
 
 def contrast(seen: Tensor, read: Tensor, caption: Tensor, scale: Tensor) -> Tensor:

@@ -96,9 +96,12 @@ def adamw(network: nn.Module, lr: float, weight_decay: float) -> torch.optim.Ada
 def apply_step(
     loss: Tensor, optimizer: torch.optim.Optimizer, lr: float, *, clip: float = 5.0
 ) -> None:
-    """Take one optimiser step at this learning rate, with the gradient norm clipped."""
+    """Take one optimiser step with the gradient norm clipped.
+
+    The learning rate holds for all parameters, times `lr_factor` where a group has one.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_factor", 1.0)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
