@@ -247,7 +247,7 @@ class PixelSmile(LightningModule):
             source=source.expand(-1, len(EXPRESSIONS), -1),
             edited=embedded.unflatten(1, images.shape[:2]),
         )
-        return Edits(images.cpu(), scores.cpu(), batch.image[row].cpu(), int(batch.index[row]))
+        return Edits(images.cpu(), scores.cpu(), batch.image[row].cpu(), int(batch.position[row]))
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log every metric."""

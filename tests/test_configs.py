@@ -22,7 +22,6 @@ CHOICES = [
     (group, file.stem)
     for group in GROUPS
     for file in sorted((CONFIG_FOLDER / group).glob("*.yaml"))
-    if (group, file.stem) != ("loss", "weights")  # what the losses share, no choice of its own
 ]
 FILES = {"data.files.train": "a.jsonl", "data.files.val": "b.jsonl"}
 

@@ -257,7 +257,7 @@ def people(generator):
         neutral=draw(3, 20, TEXT_WIDTH),
         suffixes=draw(3, 12, 7, TEXT_WIDTH),
         landmarks=random_batch(generator, size=3).landmarks_a,
-        index=torch.tensor([4, 5, 6]),
+        position=torch.tensor([4, 5, 6]),
         valid=torch.tensor([True, True, False]),
     )
 

@@ -46,7 +46,7 @@ class IdentityBatch(NamedTuple):
     neutral: Tensor  # (B, L, D)
     suffixes: Tensor  # (B, K, T, D)
     landmarks: Tensor  # (B, 5, 2), pixels of the source
-    index: Tensor  # (B,), position of the identity in the set
+    position: Tensor  # (B,), place of the identity in the set
     valid: Tensor  # (B,), bool; False marks rows that only keep processes in step
 
 
@@ -104,7 +104,7 @@ class IdentityDataset(Dataset[IdentityBatch]):
             neutral=prompts["neutral"],
             suffixes=prompts["suffixes"],
             landmarks=image["landmarks"],
-            index=torch.tensor(position),
+            position=torch.tensor(position),
             valid=torch.tensor(True),
         )
 

@@ -93,7 +93,7 @@ def test_each_row_holds_the_encoded_form_of_one_triplet(make, encoded):
 def test_validation_batch_holds_each_held_out_identity_once(make, sets, encoded):
     batches = list(make(val_batch_size=2).val_dataloader())
     assert [len(batch.source) for batch in batches] == [2, 1]
-    assert torch.cat([batch.index for batch in batches]).tolist() == [0, 1, 2]
+    assert torch.cat([batch.position for batch in batches]).tolist() == [0, 1, 2]
     assert all(batch.valid.all() for batch in batches)
     neutral = [sample for sample in sets[1] if sample.category == "neutral"]
     last, sample = batches[1], neutral[2]
