@@ -83,7 +83,7 @@ def tiny_text_encoder(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2_5_VLForCond
     Nothing here is trained: the transformer learns to read whatever states it gets. They only have
     to differ from word to word, see `_spread` and `_attend_to`.
     """
-    token = tokenizer.convert_tokens_to_ids
+    token = tokenizer.get_vocab().__getitem__
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -208,13 +208,16 @@ def _attend_to(model: Qwen2_5_VLForConditionalGeneration, words: Sequence[int]) 
     words share one direction of embedding space; keys copy it into the slowest rotary channels,
     where distance hardly counts, and a constant query asks for it.
     """
-    language = model.model.language_model
     direction = nn.functional.normalize(torch.randn(TEXT_WIDTH), dim=0)
-    language.embed_tokens.weight[list(words)] += _SALIENCE * direction
     slowest = slice(_HEAD_DIM // 2 - 4, _HEAD_DIM // 2)
-    for layer in language.layers:
-        layer.self_attn.q_proj.bias.view(-1, _HEAD_DIM)[:, slowest] = 2.0
-        layer.self_attn.k_proj.weight.view(-1, _HEAD_DIM, TEXT_WIDTH)[:, slowest] = direction
-        values = layer.self_attn.v_proj.weight
-        values -= values @ direction[:, None] * direction  # what all words share tells nothing
-        layer.self_attn.o_proj.weight.mul_(_ATTENTION_GAIN)
+    for name, weight in model.model.language_model.named_parameters():
+        if name == "embed_tokens.weight":
+            weight[list(words)] += _SALIENCE * direction
+        elif name.endswith("q_proj.bias"):
+            weight.view(-1, _HEAD_DIM)[:, slowest] = 2.0
+        elif name.endswith("k_proj.weight"):
+            weight.view(-1, _HEAD_DIM, TEXT_WIDTH)[:, slowest] = direction
+        elif name.endswith("v_proj.weight"):  # what all words share tells nothing
+            weight -= weight @ direction[:, None] * direction
+        elif name.endswith("o_proj.weight"):
+            weight *= _ATTENTION_GAIN

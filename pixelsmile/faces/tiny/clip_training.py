@@ -145,12 +145,14 @@ def train_clip(
 @torch.no_grad()
 def _set_apart(model: open_clip.CLIP) -> None:
     """Let every word weigh more than its position, and open the residual branches."""
-    nn.init.normal_(model.token_embedding.weight, std=0.5)
-    nn.init.zeros_(model.positional_embedding)
-    for block in model.transformer.resblocks:
-        block.attn.out_proj.weight.mul_(3)
-    for name, weight in model.visual.named_parameters():
-        if name.endswith("bn3.weight"):
+    for name, weight in model.named_parameters():
+        if name == "token_embedding.weight":
+            nn.init.normal_(weight, std=0.5)
+        elif name == "positional_embedding":
+            nn.init.zeros_(weight)
+        elif name.startswith("transformer.") and name.endswith("out_proj.weight"):
+            weight *= 3
+        elif name.startswith("visual.") and name.endswith("bn3.weight"):
             nn.init.ones_(weight)  # open_clip starts them at 0, made for longer trainings
 
 

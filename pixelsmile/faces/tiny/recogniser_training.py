@@ -169,6 +169,9 @@ class AdaHead(nn.Module):
         margin: Size of both, reached as `ramp` goes to 1.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, num_classes: int, margin: float = 0.3) -> None:
         super().__init__()
         self.centres = nn.Parameter(0.1 * torch.randn(num_classes, EMBEDDING))
@@ -255,7 +258,7 @@ def measure_recogniser(file: Path, faces: np.ndarray, labels: Labels) -> dict[st
     """
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     parts = [
-        session.run(None, {"faces": to_images(faces[start : start + 128]).numpy()})[0]
+        np.asarray(session.run(None, {"faces": to_images(faces[start : start + 128]).numpy()})[0])
         for start in range(0, len(faces), 128)
     ]
     embeddings = F.normalize(torch.from_numpy(np.concatenate(parts)))

@@ -271,5 +271,5 @@ def _save_whole(file: Path, **arrays: np.ndarray) -> None:
     """Write all or nothing: a file with the final name is complete."""
     temporary = file.with_name(f"{file.name}.tmp")
     with temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)
     temporary.replace(file)

@@ -7,7 +7,7 @@ every pre-token one entry, which is what the full vocabulary gives for them as w
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 from diffusers import QwenImageEditPlusPipeline
 from tokenizers import Tokenizer
@@ -36,7 +36,8 @@ PICTURE: Final = "Picture 1: <|vision_start|><|image_pad|><|vision_end|>"
 
 def chat_template() -> str:
     """Return the pipeline's own chat template, with `{}` where picture and instruction go."""
-    return QwenImageEditPlusPipeline(*[None] * 6).prompt_template_encode
+    no_parts: list[Any] = [None] * 6
+    return QwenImageEditPlusPipeline(*no_parts).prompt_template_encode
 
 
 def edit_prompts() -> list[str]:
@@ -61,7 +62,7 @@ def tiny_tokenizer() -> Qwen2Tokenizer:
     model = json.loads(trained.to_str())["model"]
     return Qwen2Tokenizer(
         vocab=model["vocab"],
-        merges=[tuple(merge) for merge in model["merges"]],
+        merges=[tuple(merge) for merge in model["merges"]],  # type: ignore[arg-type]
         extra_special_tokens=list(SPECIAL_TOKENS[1:]),
         model_max_length=1024,
     )

@@ -77,7 +77,7 @@ def one_cycle(fraction: float, *, warm_up: float = 0.1, floor: float = 0.01) -> 
 
     Example:
         >>> [round(one_cycle(fraction), 2) for fraction in (0.0, 0.05, 0.1, 0.55, 1.0)]
-        [0.01, 0.5, 1.0, 0.51, 0.01]
+        [0.01, 0.5, 1.0, 0.5, 0.01]
     """
     if fraction < warm_up:
         return max(floor, fraction / warm_up)
