@@ -22,7 +22,7 @@ class ValidationPictures(Callback):
         writer, step = board.experiment, trainer.global_step
         for edits in module.examples:
             sheet = strip_sheet(edits.images, module.strengths, source=edits.source)
-            writer.add_image(f"strips/identity_{edits.index}", sheet, step, dataformats="HWC")
+            writer.add_image(f"strips/identity_{edits.position}", sheet, step, dataformats="HWC")
         picture = confusion_picture(module.metrics.confusion())
         writer.add_image("confusion", picture, step, dataformats="HWC")
         for name, measured in module.results.items():

@@ -39,7 +39,7 @@ class Edits(NamedTuple):
     images: Tensor  # (K, S, 3, H, W), in [-1, 1]
     scores: Tensor  # (K, S, 12), of the judge
     source: Tensor  # (3, H, W)
-    index: int  # of the identity in the validation set
+    position: int  # of the identity in the validation set
 
 
 class PixelSmile(LightningModule):
@@ -64,6 +64,8 @@ class PixelSmile(LightningModule):
         strengths: Strengths that validation edits at, increasing, ending in 1.
         seed: Of the noise of validation, the same for every edit.
     """
+
+    sigmas: Tensor
 
     def __init__(
         self,

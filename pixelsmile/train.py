@@ -50,6 +50,7 @@ def train(config: DictConfig) -> Path:
     module = build_module(config)
     trainer = build_trainer(config, run)
 
+    assert module.scorer is not None  # a run always reports what it measured
     ceiling = measure_ceiling(held_out, encoded.sizes.image, module.scorer)
     before = known_before(run) or validate(trainer, module, data)
     write_json(run / "before.json", before)
@@ -157,7 +158,7 @@ def fit(
 def save_samples(run: Path, module: PixelSmile, held_out: Sequence[Sample], size: int) -> None:
     """Write the strips of the first held-out identity beside its true renders."""
     edits = module.examples[0]
-    truth = true_renders(held_out, edits.index, size)
+    truth = true_renders(held_out, edits.position, size)
     sheet = strip_sheet(edits.images, module.strengths, source=edits.source, truth=truth)
     Image.fromarray(sheet).save(run / "samples.png")
 

@@ -278,7 +278,7 @@ def test_validation_counts_every_valid_row_once(module, people):
     together = validated(module, people)
     assert together["acc_12"]["n"] == 2 * len(EXPRESSIONS)
     assert together["id_sim"]["n"] == 2 * len(EXPRESSIONS) * 1  # one strength above 0
-    assert [edits.index for edits in module.examples] == [4, 5]
+    assert [edits.position for edits in module.examples] == [4, 5]
     apart = validated(module, rows(people, 0), rows(people, 2), rows(people, 1))
     for name, measured in apart.items():
         assert measured == pytest.approx(together[name], abs=1e-6), name
