@@ -20,15 +20,15 @@ from torch import Tensor, nn
 class SingleFrameConv(nn.Conv2d):
     """What a causal 3-D convolution does to one frame, (B, C, 1, H, W) to (B, C', 1, H', W')."""
 
-    def forward(self, x: Tensor, cache_x: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, cache_x: Tensor | None = None) -> Tensor:
         """Convolve the only frame; `cache_x`, the previous frames of a video, must be absent."""
-        if cache_x is not None or x.shape[2] != 1:
-            raise ValueError(f"Expected one frame and no cache, got {x.shape[2]} frames.")
-        return super().forward(x[:, :, 0]).unsqueeze(2)
+        if cache_x is not None or input.shape[2] != 1:
+            raise ValueError(f"Expected one frame and no cache, got {input.shape[2]} frames.")
+        return super().forward(input[:, :, 0]).unsqueeze(2)
 
 
 def _single_frame(conv: QwenImageCausalConv3d) -> SingleFrameConv:
-    horizontal, vertical = conv._padding[0], conv._padding[2]
+    horizontal, vertical = int(conv._padding[0]), int(conv._padding[2])
     flat = SingleFrameConv(
         conv.in_channels,
         conv.out_channels,
@@ -78,16 +78,19 @@ class Autoencoder(nn.Module):
         vae: A stock VAE; it is collapsed to single frames and frozen in place.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, vae: AutoencoderKLQwenImage) -> None:
         super().__init__()
         collapse(vae)
         self.vae = vae.eval().requires_grad_(False)
         shape = (1, -1, 1, 1)
         self.register_buffer(
-            "mean", torch.tensor(vae.config.latents_mean).view(shape), persistent=False
+            "mean", torch.tensor(vae.config["latents_mean"]).view(shape), persistent=False
         )
         self.register_buffer(
-            "std", torch.tensor(vae.config.latents_std).view(shape), persistent=False
+            "std", torch.tensor(vae.config["latents_std"]).view(shape), persistent=False
         )
 
     @classmethod

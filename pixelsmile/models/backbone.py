@@ -165,7 +165,9 @@ class Backbone(nn.Module):
 
     def save_adapter(self, folder: str | Path) -> None:
         """Write `pytorch_lora_weights.safetensors` with rank and alpha, as diffusers loads it."""
-        state = {name: value.detach().cpu() for name, value in self.adapter_state().items()}
+        state: dict[str, nn.Module | Tensor] = {
+            name: value.detach().cpu() for name, value in self.adapter_state().items()
+        }
         metadata = {
             "r": self.lora_config.r,
             "lora_alpha": self.lora_config.lora_alpha,

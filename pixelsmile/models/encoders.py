@@ -1,7 +1,7 @@
 """Frozen image encoders: the feature space of the triplet loss."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, cast
 
 import open_clip
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ class FrozenImageEncoder(nn.Module):
         std: Per-channel standard deviation, likewise.
         size: Edge of the square input.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, vision: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], size: int
@@ -68,7 +71,7 @@ def open_clip_encoder(
         model = open_clip.create_model(f"local-dir:{path}")
     else:
         model = open_clip.create_model(architecture, pretrained=str(path))
-    vision = model.visual
+    vision = cast(Any, model.visual)  # the towers of open_clip share no typed base
     if not projected:
         if getattr(vision, "proj", None) is None:
             raise ValueError(

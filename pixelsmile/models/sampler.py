@@ -34,13 +34,14 @@ def sigma_schedule(
     config = scheduler.config
     shift = calculate_shift(
         num_tokens,
-        config.base_image_seq_len,
-        config.max_image_seq_len,
-        config.base_shift,
-        config.max_shift,
+        config["base_image_seq_len"],
+        config["max_image_seq_len"],
+        config["base_shift"],
+        config["max_shift"],
     )
     levels = np.linspace(1.0, 1 / num_steps, num_steps)
     scheduler.set_timesteps(sigmas=levels.tolist(), mu=shift)
+    assert isinstance(scheduler.sigmas, Tensor)
     return scheduler.sigmas.float()
 
 

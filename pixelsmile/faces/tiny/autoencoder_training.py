@@ -70,7 +70,9 @@ def train_autoencoder(
         whole = schedule is not None and schedule.share > _CROPPED_SHARE
         crop, count = (images.shape[1], 2) if whole else (_CROP, 8)
         batch = _draw(images, count, crop, generator)
-        noise = torch.randn(count, vae.config.z_dim, 1, crop // 8, crop // 8, generator=generator)
+        noise = torch.randn(
+            count, vae.config["z_dim"], 1, crop // 8, crop // 8, generator=generator
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             loss = loss_of(batch.unsqueeze(2), noise)
         optimizer.zero_grad(set_to_none=True)
@@ -88,7 +90,7 @@ def train_autoencoder(
 @torch.no_grad()
 def _fix_posterior(vae: AutoencoderKLQwenImage) -> None:
     """Make the encoder predict the same small deviation everywhere."""
-    channels = vae.config.z_dim
+    channels = vae.config["z_dim"]
     vae.quant_conv.weight[channels:] = 0
     assert vae.quant_conv.bias is not None
     vae.quant_conv.bias[channels:] = 2 * math.log(_LATENT_NOISE)
