@@ -111,7 +111,10 @@ def random_batch(generator, *, size: int = 2, image: int = IMAGE):
 
     from pixelsmile.data.datamodule import TripletBatch
     from pixelsmile.faces.tiny.architectures import LATENT_CHANNELS, TEXT_WIDTH
+    from pixelsmile.faces.tiny.clip_training import clip_config
     from pixelsmile.faces.tiny.recogniser_networks import EMBEDDING
+
+    feature = clip_config(IMAGE)["model_cfg"]["embed_dim"]
 
     def draw(*shape: int):
         return torch.randn(*shape, generator=generator)
@@ -133,8 +136,8 @@ def random_batch(generator, *, size: int = 2, image: int = IMAGE):
         strength_b=torch.rand(size, generator=generator),
         expression_a=torch.full((size,), 5),
         expression_b=torch.full((size,), 10),
-        feature_a=unit(64),
-        feature_b=unit(64),
+        feature_a=unit(feature),
+        feature_b=unit(feature),
         identity_a=unit(EMBEDDING),
         identity_b=unit(EMBEDDING),
         landmarks_a=points + draw(size, 5, 2),
