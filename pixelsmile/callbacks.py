@@ -32,5 +32,5 @@ class ValidationPictures(Callback):
 
 
 def progress_bar() -> RichProgressBar:
-    """Return a bar for terminals; redirected output gets lines from `PlainProgress`."""
+    """Return the bar of training and validation; it stays on screen when it is full."""
     return RichProgressBar(leave=True)

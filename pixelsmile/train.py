@@ -28,7 +28,7 @@ from pixelsmile.pictures import strip_sheet
 from pixelsmile.prepare import prepare
 from pixelsmile.report import results_table, say_where_to_look, write_json
 from pixelsmile.scoring import Measured
-from pixelsmile.stack import build_datamodule, build_module, read_samples
+from pixelsmile.stack import build_datamodule, build_module, encoded_set, read_samples
 
 CHECKPOINTS = "checkpoints"
 LAST = f"{CHECKPOINTS}/last.ckpt"
@@ -42,6 +42,7 @@ def train(config: DictConfig) -> Path:
     """
     quiet()
     seed_everything(config.seed, workers=True, verbose=False)
+    encoded_set(config)  # refuses missing weights before anything is written
     run, checkpoint = open_run(config)
     console = Console()
     samples, held_out = read_samples(config)
