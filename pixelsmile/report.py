@@ -1,13 +1,13 @@
 """What a finished run leaves: metrics.json, the table in the terminal, the sample sheet."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from pixelsmile.files import whole_file
 from pixelsmile.scoring import METRIC_NAMES, Measured
 
 Results = Mapping[str, Measured]
@@ -25,12 +25,8 @@ _TITLES = {
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON so that the file appears whole or not at all."""
-    temporary = path.with_suffix(".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole_file(path) as file:
+        file.write(json.dumps(content, indent=2).encode())
 
 
 def results_table(before: Results, after: Results, ceiling: Results) -> Table:

@@ -3,7 +3,8 @@
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import diffusers
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from pixelsmile.callbacks import ValidationPictures, progress_bar
 from pixelsmile.ceiling import measure_ceiling, true_renders
+from pixelsmile.checkpoints import WholeCheckpointIO
 from pixelsmile.command import command
 from pixelsmile.data.datamodule import TripletDataModule
 from pixelsmile.data.samples import Sample
@@ -44,6 +46,12 @@ def train(config: DictConfig) -> Path:
     seed_everything(config.seed, workers=True, verbose=False)
     encoded_set(config)  # refuses missing weights before anything is written
     run, checkpoint = open_run(config)
+    with resumable(run):
+        return _train_in(run, checkpoint, config)
+
+
+def _train_in(run: Path, checkpoint: Path | None, config: DictConfig) -> Path:
+    """Prepare, measure, train, measure again and report, in an open run folder."""
     console = Console()
     samples, held_out = read_samples(config)
     encoded = prepare(config, samples, held_out)
@@ -55,7 +63,7 @@ def train(config: DictConfig) -> Path:
     ceiling = measure_ceiling(held_out, encoded.sizes.image, module.scorer)
     before = known_before(run) or validate(trainer, module, data)
     write_json(run / "before.json", before)
-    fit(trainer, module, data, run, checkpoint)
+    fit(trainer, module, data, checkpoint)
     after = validate(trainer, module, data)
     write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
     module.backbone.save_adapter(run / "lora")
@@ -78,8 +86,10 @@ def quiet() -> None:
 def open_run(config: DictConfig) -> tuple[Path, Path | None]:
     """Return the run's folder and the checkpoint to go on from, if any.
 
+    A run that was stopped before its first checkpoint starts from the beginning.
+
     Raises:
-        UserError: If the run to resume has no checkpoint.
+        UserError: If there is no run to resume, or the new one exists and is finished.
     """
     if config.resume is None:
         run, checkpoint = Path(config.paths.runs) / config.name, None
@@ -87,9 +97,9 @@ def open_run(config: DictConfig) -> tuple[Path, Path | None]:
             raise UserError(f"{run} holds a finished run: choose another name=.")
     else:
         run = Path(config.resume)
-        checkpoint = run / LAST
-        if not checkpoint.is_file():
-            raise UserError(f"Nothing to resume: {checkpoint} is missing. Start without resume=.")
+        if not (run / "config.yaml").is_file():
+            raise UserError(f"Nothing to resume: {run} holds no run. Start without resume=.")
+        checkpoint = run / LAST if (run / LAST).is_file() else None
     run.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, run / "config.yaml", resolve=False)
     link = run.parent / "latest"
@@ -117,7 +127,13 @@ def build_trainer(config: DictConfig, run: Path) -> Trainer:
         progress_bar(),
     ]
     board = TensorBoardLogger(run.parent, name=run.name, version="")
-    return instantiate(config.trainer, logger=board, callbacks=callbacks, default_root_dir=run)
+    return instantiate(
+        config.trainer,
+        logger=board,
+        callbacks=callbacks,
+        plugins=[WholeCheckpointIO()],
+        default_root_dir=run,
+    )
 
 
 def known_before(run: Path) -> dict[str, Measured] | None:
@@ -128,32 +144,49 @@ def known_before(run: Path) -> dict[str, Measured] | None:
     return OmegaConf.to_container(OmegaConf.load(path))  # pyright: ignore[reportReturnType]
 
 
+@contextmanager
+def resumable(run: Path) -> Iterator[None]:
+    """Say how to go on when the user stops a run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Console(stderr=True, soft_wrap=True).print(f"Go on with: resume={run}", highlight=False)
+        raise
+
+
+@contextmanager
+def _interruptible(trainer: Trainer) -> Iterator[None]:
+    """Turn Lightning's answers to Ctrl-C, an exit or a quiet return, back into the interrupt."""
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
 def validate(trainer: Trainer, module: PixelSmile, data: TripletDataModule) -> dict[str, Measured]:
-    """Edit and score the held-out identities with the adapter as it is now."""
-    trainer.validate(module, datamodule=data, verbose=False)
+    """Edit and score the held-out identities with the adapter as it is now.
+
+    Raises:
+        KeyboardInterrupt: If the user stopped it.
+    """
+    with _interruptible(trainer):
+        trainer.validate(module, datamodule=data, verbose=False)
     return module.results
 
 
 def fit(
-    trainer: Trainer,
-    module: PixelSmile,
-    data: TripletDataModule,
-    run: Path,
-    checkpoint: Path | None,
+    trainer: Trainer, module: PixelSmile, data: TripletDataModule, checkpoint: Path | None
 ) -> None:
-    """Train; on Ctrl-C keep a checkpoint and say how to go on.
+    """Train; on Ctrl-C a checkpoint is kept.
 
     Raises:
-        KeyboardInterrupt: If the user stopped the run.
+        KeyboardInterrupt: If the user stopped it.
     """
-    try:
+    with _interruptible(trainer):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        if not trainer.interrupted:
-            raise
-    if trainer.interrupted:
-        Console(stderr=True).print(f"Go on with: resume={run}", highlight=False)
-        raise KeyboardInterrupt
 
 
 def save_samples(run: Path, module: PixelSmile, held_out: Sequence[Sample], size: int) -> None:
@@ -164,7 +197,7 @@ def save_samples(run: Path, module: PixelSmile, held_out: Sequence[Sample], size
     Image.fromarray(sheet).save(run / "samples.png")
 
 
-@command("train", next_step="Run the same command with resume=<run folder> to continue.")
+@command("train", next_step="The same command with resume=<run folder> goes on.")
 def main(config: DictConfig) -> None:
     """Train one adapter."""
     torch.set_float32_matmul_precision("high")

@@ -164,18 +164,16 @@ def test_finished_run_is_not_written_over(run, config):
 
 def test_nothing_to_resume_is_refused(config, tmp_path):
     missing = OmegaConf.merge(config, {"resume": str(tmp_path)})
-    with pytest.raises(UserError, match=r"Nothing to resume: .*last\.ckpt is missing"):
+    with pytest.raises(UserError, match=r"Nothing to resume: .* holds no run"):
         open_run(missing)
 
 
 # ---- Ctrl-C ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def stopped(run, overrides):
-    """A run that never ends by itself, after Ctrl-C: its folder, exit code and last words."""
-    folder = run.parent / "stopped"
-    command = [sys.executable, "-m", "pixelsmile.train", *overrides, "name=stopped"]
+def interrupt(overrides, name, moment):
+    """Start a run that never ends by itself, press Ctrl-C at a moment; exit code and last words."""
+    command = [sys.executable, "-m", "pixelsmile.train", *overrides, f"name={name}"]
     endless = ["trainer.max_steps=1000000", "trainer.val_check_interval=1000000"]
     process = subprocess.Popen(
         [*command, *endless],
@@ -187,14 +185,34 @@ def stopped(run, overrides):
     )
     try:
         deadline = time.monotonic() + 240
-        while not (folder / LAST).exists() and process.poll() is None:
+        while not moment() and process.poll() is None:
             assert time.monotonic() < deadline
-            time.sleep(0.1)
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    return folder, process.returncode, errors
+    return process.returncode, errors
+
+
+@pytest.fixture(scope="module")
+def stopped(run, overrides):
+    """A run after Ctrl-C in training: its folder, exit code and last words."""
+    folder = run.parent / "stopped"
+    return folder, *interrupt(overrides, "stopped", (folder / LAST).exists)
+
+
+def test_ctrl_c_before_training_exits_cleanly_and_the_run_can_be_resumed(run, overrides):
+    folder = run.parent / "early"
+    longer = ["data.files.val_identities=20", "model.num_steps=8"]
+    curves = lambda: list(folder.glob("events.*"))  # noqa: E731 - the first validation is on
+    code, errors = interrupt([*overrides, *longer], "early", curves)
+    assert code == 130, errors
+    assert f"resume={folder}" in errors.replace("\n", "")
+    assert "Traceback" not in errors
+    assert not (folder / LAST).exists()
+    resumed = compose(*overrides, "name=ignored", f"resume={folder}")
+    assert open_run(resumed) == (folder, None)
 
 
 def test_ctrl_c_exits_cleanly_and_says_how_to_go_on(stopped):

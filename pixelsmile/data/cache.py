@@ -6,7 +6,6 @@ file and never a wrong one. Files appear whole or not at all.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from pixelsmile.errors import UserError, naming
+from pixelsmile.errors import UserError
+from pixelsmile.files import whole_file
 
 
 def content_key(*parts: object) -> str:
@@ -89,17 +89,7 @@ class TensorCache:
             raise KeyError(f"cache entry {key} is missing or damaged ({error})") from None
 
     def write(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Store an entry: written beside its place, flushed, then renamed."""
-        path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Store an entry, whole or not at all."""
         data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        try:
-            with naming(path), os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with whole_file(self.path(key)) as file:
+            file.write(data)

@@ -19,11 +19,12 @@ from typing import Any
 from pixelsmile.errors import UserError, is_disk_full, naming
 from pixelsmile.faces.base import FaceGenerator
 from pixelsmile.faces.fingerprint import fingerprint
-from pixelsmile.faces.identity import identity_name, read_record, write_atomically, write_identity
+from pixelsmile.faces.identity import identity_name, read_record, write_identity
 from pixelsmile.faces.scores import MAX_STRENGTH
 from pixelsmile.faces.seeds import check_seeds
 from pixelsmile.faces.sheet import set_sheet
 from pixelsmile.faces.workers import run_parallel
+from pixelsmile.files import whole_file
 from pixelsmile.progress import progress
 
 ANNOTATIONS = "annotations.jsonl"
@@ -223,7 +224,8 @@ def _empty_unless_continued(partial: Path, settings: Settings) -> None:
     for path in partial.iterdir():
         if path.name != SETTINGS:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    write_atomically(partial / SETTINGS, json.dumps(settings))
+    with whole_file(partial / SETTINGS) as file:
+        file.write(json.dumps(settings).encode())
 
 
 def _write_one(
@@ -269,7 +271,8 @@ def _write_annotations(partial: Path, settings: Settings) -> None:
                 "run the same command again to draw them anew."
             )
         lines += [json.dumps(row) + "\n" for row in rows]
-    write_atomically(partial / ANNOTATIONS, "".join(lines))
+    with whole_file(partial / ANNOTATIONS) as file:
+        file.write("".join(lines).encode())
 
 
 def _swap(partial: Path, out: Path) -> None:

@@ -7,7 +7,6 @@ checksum of every image, so an identity counts as finished only if each file is 
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from PIL import Image
 from pixelsmile.errors import naming
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL
 from pixelsmile.faces.base import Face, FaceGenerator, Mix
+from pixelsmile.files import whole_file
 
 Row = dict[str, Any]
 """One line of annotations.jsonl."""
@@ -69,7 +69,8 @@ def write_identity(
         checksums.append(hashlib.sha256(data).hexdigest())
         rows.append(_row(image, name, generator.domain, category, face, split))
     record = json.dumps({"rows": rows, "sha256": checksums})
-    write_atomically(record_path(folder, name), record)
+    with whole_file(record_path(folder, name)) as file:
+        file.write(record.encode())
 
 
 def read_record(folder: Path, name: str) -> list[Row] | None:
@@ -88,15 +89,6 @@ def read_record(folder: Path, name: str) -> list[Row] | None:
 def record_path(folder: Path, name: str) -> Path:
     """Return where the record of an identity lies while the set is being written."""
     return folder / "records" / f"{name}.json"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is either the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with naming(path):
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
 
 
 def encode_png(face: Face) -> bytes:

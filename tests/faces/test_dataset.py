@@ -173,15 +173,15 @@ def test_full_disk_names_the_file_and_the_next_run_continues(faces, tmp_path, mo
 
 @pytest.mark.parametrize("name", ["annotations.jsonl", "dataset.json", "human_00001.json"])
 def test_full_disk_while_writing_any_text_file_leaves_no_set(faces, tmp_path, monkeypatch, name):
-    write_text = Path.write_text
+    replace = Path.replace
 
-    def full(path, text, **kwargs):
+    def full(path, target):
         if f".{name}." in path.name:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write_text(path, text, **kwargs)
+        return replace(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "replace", full)
         with pytest.raises(OSError, match=name):
             write(faces, tmp_path / "set")
     assert not (tmp_path / "set").exists()

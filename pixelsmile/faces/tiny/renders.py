@@ -21,6 +21,7 @@ import numpy as np
 
 from pixelsmile.expressions import DOMAINS, EXPRESSIONS, index
 from pixelsmile.faces.base import FaceGenerator, Mix
+from pixelsmile.files import whole_file
 
 Plan = Callable[[int], Sequence[Mix]]
 """Seed to the mixes to draw of that identity; a plain function, so that workers can import it."""
@@ -248,7 +249,8 @@ def _render_chunk(
         field.name: np.stack(column)
         for field, column in zip(fields(Labels), zip(*rows, strict=True), strict=True)
     }
-    _save_whole(part, images=np.stack(images), **columns)
+    with whole_file(part) as stream:
+        np.savez(stream, allow_pickle=False, images=np.stack(images), **columns)
 
 
 def _merge(parts: list[Path], images_file: Path, labels_file: Path, fingerprint: str) -> None:
@@ -259,17 +261,8 @@ def _merge(parts: list[Path], images_file: Path, labels_file: Path, fingerprint:
             for name, column in columns.items():
                 column.append(arrays[name])
     labels_file.unlink(missing_ok=True)  # images of one set must never meet labels of another
-    temporary = images_file.with_name(f"{images_file.name}.tmp")
-    with temporary.open("wb") as stream:
+    with whole_file(images_file) as stream:
         np.save(stream, np.concatenate(images))
-    temporary.replace(images_file)
     joined = {name: np.concatenate(column) for name, column in columns.items()}
-    _save_whole(labels_file, fingerprint=np.asarray(fingerprint), **joined)
-
-
-def _save_whole(file: Path, **arrays: np.ndarray) -> None:
-    """Write all or nothing: a file with the final name is complete."""
-    temporary = file.with_name(f"{file.name}.tmp")
-    with temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
-    temporary.replace(file)
+    with whole_file(labels_file) as stream:
+        np.savez(stream, allow_pickle=False, fingerprint=np.asarray(fingerprint), **joined)
