@@ -1,5 +1,7 @@
 """Budget, learning rate, batches and augmentation of the small trainings."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -29,9 +31,12 @@ def test_a_number_of_steps_overrides_the_minutes():
     assert budget.report["steps"] == 40
 
 
-def test_a_budget_of_minutes_runs_at_least_the_steps_that_it_measures():
-    fractions = list(Budget(minutes=0.0))
-    assert fractions == [0.0] * 20
+def test_a_budget_of_minutes_ends_with_them_and_does_not_count_the_first_step(monkeypatch):
+    clock = iter([0.0, 100.0, 115.0, 130.0, 145.0, 160.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    budget = Budget(minutes=1.0)
+    assert list(budget) == [0.0, 0.0, 0.25, 0.5, 0.75]
+    assert budget.report == {"steps": 5, "seconds": 60.0}
 
 
 def test_learning_rate_rises_to_its_peak_once_and_ends_low():

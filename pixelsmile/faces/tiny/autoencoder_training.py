@@ -1,6 +1,5 @@
 """Train the tiny VAE on rendered faces of both domains."""
 
-import logging
 import math
 
 import numpy as np
@@ -10,10 +9,8 @@ from diffusers import AutoencoderKLQwenImage
 from torch import Tensor, nn
 
 from pixelsmile.faces.tiny.architectures import tiny_autoencoder
-from pixelsmile.faces.tiny.schedule import TimedSchedule
+from pixelsmile.faces.tiny.training import Budget, apply_step, one_cycle, to_images
 from pixelsmile.models.autoencoder import Autoencoder, collapse, expand_into
-
-_log = logging.getLogger(__name__)
 
 _EDGE_WEIGHT = 0.5
 _COLOUR_WEIGHT = 1.0
@@ -22,11 +19,6 @@ _LATENT_NOISE = 0.05
 
 _CROP = 64
 _CROPPED_SHARE = 0.8  # of the time on crops: steps count for more than pixels a step
-
-
-def to_tensor(images: np.ndarray) -> Tensor:
-    """Turn uint8 images, (B, H, W, 3), into (B, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def train_autoencoder(
@@ -65,23 +57,17 @@ def train_autoencoder(
     loss_of = torch.compile(_Loss(vae), dynamic=False) if fast else _Loss(vae)
     parameters = [p for name, p in vae.named_parameters() if "time_conv" not in name]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-3)
-    schedule: TimedSchedule | None = None
-    while schedule is None or schedule.running:
-        whole = schedule is not None and schedule.share > _CROPPED_SHARE
-        crop, count = (images.shape[1], 2) if whole else (_CROP, 8)
+    budget = Budget(minutes, name="autoencoder")
+    for fraction in budget:
+        crop, count = (images.shape[1], 2) if fraction > _CROPPED_SHARE else (_CROP, 8)
         batch = _draw(images, count, crop, generator)
         noise = torch.randn(
             count, vae.config["z_dim"], 1, crop // 8, crop // 8, generator=generator
         )
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             loss = loss_of(batch.unsqueeze(2), noise)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        # The clock starts after the first step, which compiles.
-        schedule = schedule or TimedSchedule(optimizer, minutes)
-        schedule.step(loss=loss.item())
+        apply_step(loss, optimizer, learning_rate * one_cycle(fraction, warm_up=0.05), clip=1.0)
+        budget.loss = loss.item()
     expand_into(stock, vae)
     _measure_latents(stock, images, generator)
     return stock.eval()
@@ -108,7 +94,7 @@ def _draw(images: np.ndarray, count: int, crop: int, generator: torch.Generator)
         top, left = below(image.shape[0] - crop + 1), below(image.shape[1] - crop + 1)
         part = image[top : top + crop, left : left + crop]
         parts.append(part[:, ::-1] if below(2) else part)
-    return to_tensor(np.stack(parts))
+    return to_images(np.stack(parts))
 
 
 class _Loss(nn.Module):
@@ -137,7 +123,7 @@ def _measure_latents(
     autoencoder = Autoencoder(model)
     rows = torch.randint(len(images), (512,), generator=generator).sort().values
     latents = torch.cat(
-        [autoencoder.encode(to_tensor(images[part.numpy()])) for part in rows.split(32)]
+        [autoencoder.encode(to_images(images[part.numpy()])) for part in rows.split(32)]
     )
     vae.register_to_config(
         latents_mean=latents.mean((0, 2, 3)).tolist(), latents_std=latents.std((0, 2, 3)).tolist()
@@ -152,7 +138,7 @@ def measure_autoencoder(vae: AutoencoderKLQwenImage, images: np.ndarray) -> floa
     autoencoder = Autoencoder(model)
     values = []
     for start in range(0, len(images), 32):
-        batch = to_tensor(images[start : start + 32])
+        batch = to_images(images[start : start + 32])
         decoded = autoencoder.decode(autoencoder.encode(batch))
         error = F.mse_loss(decoded, batch, reduction="none").mean((1, 2, 3)) / 4
         values.append(-10 * error.clamp_min(1e-10).log10())

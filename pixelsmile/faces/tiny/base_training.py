@@ -9,7 +9,7 @@ Shapes: N images, S sources, L text tokens, T suffix tokens, D text width.
 """
 
 import copy
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +19,16 @@ from diffusers import QwenImageTransformer2DModel
 from torch import Tensor, nn
 
 from pixelsmile.conditioning import join_suffix
-from pixelsmile.faces.tiny.schedule import TimedSchedule
+from pixelsmile.faces.tiny.training import Budget, apply_step, one_cycle
 from pixelsmile.flow import add_noise, velocity
 from pixelsmile.models.backbone import pack_latents
-
-_log = logging.getLogger(__name__)
 
 AMBIGUITY = 0.5
 """Exponent on the soft scores when a label is drawn: 0 is blind to degree, large is exact."""
 
 _AVERAGE = 0.998
 _NEUTRAL_SHARE = 0.06
+_OTHER_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,12 @@ def draw_labels(scores: Tensor, ambiguity: float, generator: torch.Generator) ->
 
 def train_base(
     transformer: QwenImageTransformer2DModel,
-    data: EditingSet,
+    sets: Sequence[EditingSet],
     *,
     minutes: float,
     ambiguity: float = AMBIGUITY,
-    learning_rate: float = 1.5e-3,
-    batch_size: int = 32,
+    learning_rate: float = 1.2e-3,
+    batch_size: int = 16,
     seed: int = 0,
     fast: bool = True,
 ) -> QwenImageTransformer2DModel:
@@ -87,7 +86,8 @@ def train_base(
 
     Args:
         transformer: Untrained, or to be continued.
-        data: See `EditingSet`.
+        sets: One per length of prompt, the usual first; each other one is met in a tenth of the
+            steps, so that the editor reads prompts of its length too.
         minutes: Time budget.
         ambiguity: See `AMBIGUITY`.
         learning_rate: Peak of the schedule.
@@ -99,27 +99,25 @@ def train_base(
     transformer.train()
     average = copy.deepcopy(transformer).eval().requires_grad_(False)
     if fast:
-        transformer.compile_repeated_blocks()
+        transformer.compile_repeated_blocks(dynamic=False)  # one compilation per prompt length
     optimizer = torch.optim.AdamW(
         transformer.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
-    schedule = TimedSchedule(optimizer, minutes, warmup=0.03)
-    expressive = (data.scores.sum(1) > 0).nonzero().squeeze(1)
-    while schedule.running:
-        rows = expressive[torch.randint(len(expressive), (batch_size,), generator=generator)]
+    budget = Budget(minutes, name="base")
+    expressive = [(data.scores.sum(1) > 0).nonzero().squeeze(1) for data in sets]
+    shares = torch.tensor([1 - _OTHER_SHARE * (len(sets) - 1), *[_OTHER_SHARE] * (len(sets) - 1)])
+    for fraction in budget:
+        number = int(torch.multinomial(shares, 1, generator=generator))
+        data, pool = sets[number], expressive[number]
+        rows = pool[torch.randint(len(pool), (batch_size,), generator=generator)]
         noise, sigma, text, clean, source = _draw_batch(data, rows, ambiguity, generator)
         noisy = add_noise(clean, noise, sigma)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             predicted = _predict(transformer, noisy, sigma, source, text)
         loss = F.mse_loss(predicted.float(), pack_latents(velocity(clean, noise)))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
-        optimizer.step()
-        schedule.step(loss=loss.item())
-        _follow(
-            average, transformer, min(_AVERAGE, schedule.step_count / (schedule.step_count + 9))
-        )
+        apply_step(loss, optimizer, learning_rate * one_cycle(fraction, warm_up=0.03), clip=1.0)
+        budget.loss = loss.item()
+        _follow(average, transformer, min(_AVERAGE, (budget.done + 1) / (budget.done + 10)))
     return average
 
 

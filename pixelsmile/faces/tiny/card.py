@@ -1,42 +1,52 @@
 """The model card of the tiny weights: what was measured, on what, and how they were made."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from diffusers import AutoencoderKLQwenImage
 
+from pixelsmile.expressions import DOMAINS
 from pixelsmile.faces.anime import AnimeFaces
 from pixelsmile.faces.base import RESERVED_SEED
 from pixelsmile.faces.human import HumanFaces
 from pixelsmile.faces.tiny.autoencoder_training import measure_autoencoder
+from pixelsmile.faces.tiny.base_measuring import measure_base
 from pixelsmile.faces.tiny.judge_training import measure_judge
 from pixelsmile.faces.tiny.recogniser_training import align_all, measure_recogniser
 from pixelsmile.faces.tiny.renders import Labels, base_plan, join, render_set
 from pixelsmile.judges import LocalJudge
+from pixelsmile.scoring import METRIC_NAMES, Measured
 
 _RECOGNISERS = ("arcface", "adaface", "facenet")
 
 Images = tuple[np.ndarray, Labels]
 
 
-def write_card(weights: Path, measured: dict[str, Any], identities: int) -> None:
+def write_card(
+    weights: Path, measured: dict[str, Any], identities: int, edited: Mapping[str, int]
+) -> None:
     """Measure the weights on reserved identities and write `README.md` beside them.
 
     Args:
         weights: Folder of the weights.
         measured: What the stages of the rebuild returned, by name.
         identities: How many reserved people to measure on, per domain.
+        edited: How many of them the base edits, by domain.
     """
-    sections = [_intro(weights, measured, identities)]
     with tempfile.TemporaryDirectory() as folder:
         sets = {
             faces.domain: _unseen(faces, identities, Path(folder))
             for faces in (HumanFaces(), AnimeFaces())
         }
-    sections += [_autoencoder(weights, sets), _judge(weights, identities)]
-    sections += [_recognisers(weights, sets), _clip(measured)]
+        base = {
+            domain: measure_base(weights, domain, count, Path(folder))
+            for domain, count in edited.items()
+        }
+    sections = [_intro(weights, measured, identities), _base(base), _autoencoder(weights, sets)]
+    sections += [_judge(weights, identities), _recognisers(weights, sets), _clip(measured)]
     (weights / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
@@ -61,6 +71,16 @@ def _intro(weights: Path, measured: dict[str, Any], identities: int) -> str:
     )
 
 
+def _base(results: Mapping[str, Mapping[str, Measured]]) -> str:
+    rows = []
+    for name in METRIC_NAMES:
+        values = [results[domain][name] for domain in DOMAINS]
+        shown = [f"{v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}], n {v['n']}" for v in values]
+        rows.append(f"| {name} | {' | '.join(shown)} |")
+    head = f"| metric | {' | '.join(DOMAINS)} |\n|---|---|---|"
+    return "\n".join(["## Base without an adapter, with 95 % intervals", "", head, *rows])
+
+
 def _autoencoder(weights: Path, sets: dict[str, Images]) -> str:
     vae = AutoencoderKLQwenImage.from_pretrained(weights / "pipeline/vae")
     rows = [
@@ -75,7 +95,7 @@ def _judge(weights: Path, identities: int) -> str:
     seeds = range(RESERVED_SEED, RESERVED_SEED + identities)
     values = measure_judge(judge, [HumanFaces(), AnimeFaces()], seeds)
     rows = []
-    for domain in ("human", "anime"):
+    for domain in DOMAINS:
         shown = [f"{values[f'{domain}/{strength}']:.3f}" for strength in (0.35, 0.7, 1.0)]
         rows.append(f"| {domain} | {' | '.join(shown)} | {values[f'{domain}/n']:.0f} |")
     head = "| domain | 0.35 | 0.7 | 1.0 | n each |\n|---|---|---|---|---|"
@@ -88,7 +108,7 @@ def _recognisers(weights: Path, sets: dict[str, Images]) -> str:
     rows = []
     for name in _RECOGNISERS:
         values = measure_recogniser(weights / f"recognisers/{name}.onnx", faces, labels)
-        for domain in ("human", "anime"):
+        for domain in DOMAINS:
             row = [f"{values[f'{domain}/{key}']:.4f}" for key in ("auc", "same", "different")]
             rows.append(f"| {name} | {domain} | {' | '.join(row)} |")
     head = "| recogniser | domain | AUC | cosine, same | cosine, different |\n|---|---|---|---|---|"

@@ -10,7 +10,6 @@ with the same image tower: 0.13 of 26 classes right, against 0.77).
 """
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,6 @@ _FIRST_WORD = 1 + len(DOMAINS)  # token 0 is open_clip's padding
 _FIRST_LEVEL = _FIRST_WORD + 1 + len(EXPRESSIONS)
 _NO_LEVEL = _FIRST_LEVEL + LEVELS
 _END = _NO_LEVEL + 1  # the highest token, where open_clip pools
-
-_log = logging.getLogger(__name__)
 
 
 def clip_config(image_size: int = 128) -> dict[str, Any]:
@@ -133,8 +130,7 @@ def train_clip(
         ]
         loss = torch.stack(terms).mean()
         apply_step(loss, optimizer, lr * one_cycle(fraction), clip=1.0)
-        if budget.done % 200 == 0:
-            _log.info("clip: step %d, loss %.3f", budget.done, loss.item())
+        budget.loss = loss.item()
     refresh_statistics(
         model.visual, (augment(to_images(images[next(batches)]), generator) for _ in range(20))
     )

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelsmile.expressions import DOMAINS, EXPRESSIONS, NEUTRAL, prompt
-from pixelsmile.faces.tiny.autoencoder_training import to_tensor
+from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, prompt
 from pixelsmile.faces.tiny.base_training import EditingSet, editing_rows
 from pixelsmile.faces.tiny.renders import Labels
+from pixelsmile.faces.tiny.training import to_images
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.text import PromptEncoder
 
@@ -26,7 +26,7 @@ def encode_latents(autoencoder: Autoencoder, images: np.ndarray, *, batch_size: 
     """Return normalised latents, (N, C, h, w), float16; images (N, H, W, 3), uint8."""
     parts = []
     for start in range(0, len(images), batch_size):
-        batch = to_tensor(np.ascontiguousarray(images[start : start + batch_size]))
+        batch = to_images(images[start : start + batch_size])
         parts.append(autoencoder.encode(batch).half())
         if start % (100 * batch_size) == 0:
             _log.info("latents: %d of %d", start, len(images))
@@ -48,21 +48,15 @@ def encode_texts(
     return torch.stack(neutral), torch.stack(suffixes)
 
 
-def encode_set(
-    autoencoder: Autoencoder, encoder: PromptEncoder, images: np.ndarray, labels: Labels
-) -> EditingSet:
-    """Encode a rendered set of one domain."""
+def pair_up(latents: Tensor, neutral: Tensor, suffixes: Tensor, labels: Labels) -> EditingSet:
+    """Put the encodings of one domain together, for as many identities as have prompts."""
     source_row, number = editing_rows(labels.identity, labels.scores)
-    first = np.unique(number.numpy(), return_index=True)[1]
-    sources = source_row[torch.from_numpy(first)]
-    neutral, suffixes = encode_texts(
-        encoder, [images[int(row)] for row in sources], DOMAINS[int(labels.domain[0])]
-    )
+    rows = number < len(neutral)  # sets are in the order of identities: these come first
     return EditingSet(
-        latents=encode_latents(autoencoder, images),
-        source_row=source_row,
-        source_number=number,
-        scores=torch.from_numpy(labels.scores).float(),
+        latents=latents[rows],
+        source_row=source_row[rows],
+        source_number=number[rows],
+        scores=torch.from_numpy(labels.scores).float()[rows],
         neutral=neutral,
         suffixes=suffixes,
     )

@@ -1,6 +1,5 @@
 """Train and measure the judge: exact scores in, on identities that no other part has seen."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,6 @@ from pixelsmile.judges.local import LocalJudge, save_judge
 from pixelsmile.judges.network import ExpressionNet
 
 STRENGTHS = (0.35, 0.7, 1.0)
-
-_log = logging.getLogger(__name__)
 
 
 def train_judge(
@@ -73,8 +70,7 @@ def train_judge(
             logits = network.logits(batch.contiguous(memory_format=torch.channels_last))
         loss = score_loss(logits.float(), *_targets(labels, rows))
         apply_step(loss, optimizer, lr * one_cycle(fraction))
-        if budget.done % 200 == 0:
-            _log.info("judge: step %d, loss %.4f", budget.done, loss.item())
+        budget.loss = loss.item()
     refresh_statistics(
         network, (augment(to_images(images[next(batches)]), generator) for _ in range(20))
     )

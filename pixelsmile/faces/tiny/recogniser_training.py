@@ -133,8 +133,7 @@ def _fit(
         wanted = torch.from_numpy(classes[positions]).long()
         loss = head(embeddings.float(), wanted, min(1.0, 2 * fraction))
         apply_step(loss, optimizer, lr * one_cycle(fraction))
-        if budget.done % 200 == 0:
-            _log.info("%s: step %d, loss %.3f", budget.name, budget.done, loss.item())
+        budget.loss = loss.item()
     refresh_statistics(network, (draw(next(order)) for _ in range(20)))
 
 

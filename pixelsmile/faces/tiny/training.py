@@ -1,8 +1,4 @@
-"""What the small trainings share: a budget in minutes, a learning rate that ends with it, batches.
-
-A budget is turned into a number of steps by measuring the first few, and that number is returned
-with the results: give it as `steps` to repeat a training exactly, on any machine.
-"""
+"""What the small trainings share: a budget in minutes, a learning rate schedule, batches."""
 
 import logging
 import math
@@ -14,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-WARM_UP_STEPS = 5  # not measured: memory is allocated, kernels are chosen
-MEASURED_STEPS = 15
+_LOG_SECONDS = 15
 
 _log = logging.getLogger(__name__)
 
@@ -24,12 +19,17 @@ _log = logging.getLogger(__name__)
 class Budget:
     """Iterate over training steps until the minutes are used up.
 
+    A machine twice as fast takes twice the steps. How many it took is in `report`: give that as
+    `steps` to repeat a training on any machine.
+
     Args:
-        minutes: Wall-clock time, used only while `steps` is None.
+        minutes: Wall-clock time, used only while `steps` is None. It counts from the end of the
+            first step, which compiles and allocates.
         steps: Exact number of steps instead.
         name: What is trained, for the log.
 
     Attributes:
+        loss: Latest loss, for the log; whoever iterates may set it.
         done: Steps so far.
         seconds: Time so far.
     """
@@ -37,6 +37,7 @@ class Budget:
     minutes: float
     steps: int | None = None
     name: str = "training"
+    loss: float = math.nan
 
     def __post_init__(self) -> None:
         """Start the counts."""
@@ -45,31 +46,31 @@ class Budget:
 
     def __iter__(self) -> Iterator[float]:
         """Yield the fraction of the training that lies behind, from 0 to below 1."""
-        started = shown = time.monotonic()
-        measured_from = started
-        total = self.steps
-        while total is None or self.done < total:
-            expected = total or WARM_UP_STEPS + MEASURED_STEPS
-            yield 0.0 if total is None else self.done / expected
+        shown, started = time.monotonic(), None
+        fraction = 0.0
+        while fraction < 1:
+            yield fraction
             self.done += 1
             now = time.monotonic()
+            started = started or now
             self.seconds = now - started
-            if total is None and self.done == WARM_UP_STEPS:
-                measured_from = now
-            if total is None and self.done == expected:
-                per_step = (now - measured_from) / MEASURED_STEPS
-                left = max(0.0, 60 * self.minutes - self.seconds)
-                total = self.done + int(left / per_step)
-                _log.info("%s: %.1f steps/s, %d steps", self.name, 1 / per_step, total)
-            if now - shown > 15:
+            fraction = self._fraction()
+            if now - shown > _LOG_SECONDS:
                 shown = now
-                _log.info("%s: step %d of %s, %.0f s", self.name, self.done, total, self.seconds)
+                share = 100 * fraction
+                _log.info(
+                    "%s: %3.0f %%, step %d, loss %.4f", self.name, share, self.done, self.loss
+                )
+
+    def _fraction(self) -> float:
+        if self.steps is not None:
+            return self.done / self.steps
+        return self.seconds / (60 * self.minutes) if self.minutes else 1.0
 
     @property
     def report(self) -> dict[str, float]:
-        """Steps, seconds and steps per second, for the results."""
-        rate = self.done / self.seconds if self.seconds else 0.0
-        return {"steps": self.done, "seconds": self.seconds, "steps_per_second": rate}
+        """Steps and seconds, for the results."""
+        return {"steps": self.done, "seconds": self.seconds}
 
 
 def one_cycle(fraction: float, *, warm_up: float = 0.1, floor: float = 0.01) -> float:
