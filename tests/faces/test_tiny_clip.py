@@ -17,7 +17,7 @@ from pixelsmile.faces.tiny.clip_training import (
     train_clip,
 )
 from pixelsmile.faces.tiny.renders import base_plan, join, render_set
-from pixelsmile.faces.tiny.training import apply_step
+from pixelsmile.faces.tiny.training import Recipe, apply_step
 from tests.faces.fakes import FakeFaces
 
 
@@ -79,9 +79,8 @@ def test_stock_open_clip_loads_the_folder_in_float32(tmp_path, generator):
 @pytest.mark.slow
 def test_training_repeats_exactly_with_its_seed_and_reports_what_the_file_does(labelled, tmp_path):
     images, labels = labelled
-    threads = torch.get_num_threads()
     results = [
-        train_clip(images, labels, tmp_path / name, steps=3, batch_size=16, threads=threads)
+        train_clip(images, labels, tmp_path / name, Recipe(steps=3, batch_size=16))
         for name in ("first", "second")
     ]
     first, second = (

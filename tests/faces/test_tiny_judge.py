@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from pixelsmile.faces.tiny.judge_training import measure_judge, score_loss, train_judge
 from pixelsmile.faces.tiny.renders import join, judge_plan, render_set
+from pixelsmile.faces.tiny.training import Recipe
 from pixelsmile.judges.local import LocalJudge
 from tests.faces.fakes import FakeFaces
 
@@ -36,8 +37,7 @@ def test_judge_learns_faces_saves_itself_and_knows_strangers(tmp_path):
         render_set(drawn, range(3000, 3036), judge_plan, tmp_path / drawn.domain, workers=1)
         for drawn in faces
     ]
-    threads = torch.get_num_threads()
-    result = train_judge(*join(sets), tmp_path / "judge", steps=60, batch_size=32, threads=threads)
+    result = train_judge(*join(sets), tmp_path / "judge", Recipe(steps=60, batch_size=32))
     assert result["steps"] == 60
     assert result["human/n"] > 0
     measured = measure_judge(

@@ -21,6 +21,7 @@ from pixelsmile.faces.tiny.recogniser_training import (
     train_recognisers,
 )
 from pixelsmile.faces.tiny.renders import join, judge_plan, render_set
+from pixelsmile.faces.tiny.training import Recipe
 from pixelsmile.models.recognisers import onnx_recogniser
 from tests.faces.fakes import FakeFaces
 
@@ -131,10 +132,7 @@ def test_recognisers_learn_whom_they_see_and_measure_strangers(tmp_path):
         render_set(FakeFaces(domain), range(3000, 3040), judge_plan, tmp_path / domain, workers=1)
         for domain in ("human", "anime")
     ]
-    threads = torch.get_num_threads()
-    results = train_recognisers(
-        *join(sets), tmp_path / "onnx", steps=15, batch_size=32, threads=threads
-    )
+    results = train_recognisers(*join(sets), tmp_path / "onnx", Recipe(steps=15, batch_size=32))
     assert {file.name for file in (tmp_path / "onnx").iterdir()} == {
         "arcface.onnx",
         "adaface.onnx",

@@ -25,6 +25,7 @@ from pixelsmile.faces.tiny.augment import augment
 from pixelsmile.faces.tiny.renders import Labels, split_identities
 from pixelsmile.faces.tiny.training import (
     Budget,
+    Recipe,
     apply_step,
     one_cycle,
     refresh_statistics,
@@ -79,13 +80,7 @@ def train_clip(
     images: np.ndarray,
     labels: Labels,
     folder: Path | str,
-    minutes: float = 4.0,
-    *,
-    steps: int | None = None,
-    batch_size: int = 64,
-    lr: float = 3e-3,
-    seed: int = 0,
-    threads: int = 2,
+    recipe: Recipe,
 ) -> dict[str, float]:
     """Train, save as a folder that `open_clip.create_model("local-dir:...")` loads, and measure.
 
@@ -93,31 +88,25 @@ def train_clip(
         images: (N, 128, 128, 3), uint8, of both domains.
         labels: Of those images.
         folder: Receives `open_clip_config.json` and `open_clip_model.safetensors`.
-        minutes: Wall-clock budget.
-        steps: Exact number of steps instead of the budget.
-        batch_size: Images a step.
-        lr: Peak learning rate of AdamW.
-        seed: Of weights, order and augmentation.
-        threads: Of torch.
+        recipe: Time, batches and learning rate.
 
     Returns:
         Steps, seconds and the results of `measure_clip`.
     """
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     train, _ = split_identities(labels, HELD_OUT)
     config = clip_config(images.shape[1])
     model = open_clip.CLIP(**config["model_cfg"]).train()
     model.to(memory_format=torch.channels_last)
     _set_apart(model)
     optimizer = clip_optimizer(model)
-    generator = torch.Generator().manual_seed(seed)
-    batches = shuffled(train, batch_size, seed)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    batches = shuffled(train, recipe.batch_size, recipe.seed)
     known = [
         torch.unique(captions(labels, levels=levels), dim=0, return_inverse=True)
         for levels in (False, True)
     ]
-    budget = Budget(minutes, steps, "clip")
+    budget = Budget(recipe.minutes, recipe.steps, "clip")
     for fraction in budget:
         rows = np.sort(next(batches))
         batch = augment(to_images(images[rows]), generator, softness=0.5)
@@ -129,7 +118,7 @@ def train_clip(
             for tokens, caption in known
         ]
         loss = torch.stack(terms).mean()
-        apply_step(loss, optimizer, lr * one_cycle(fraction), clip=1.0)
+        apply_step(loss, optimizer, recipe.lr * one_cycle(fraction), clip=1.0)
         budget.loss = loss.item()
     refresh_statistics(
         model.visual, (augment(to_images(images[next(batches)]), generator) for _ in range(20))

@@ -13,6 +13,7 @@ from pixelsmile.faces.tiny.augment import augment
 from pixelsmile.faces.tiny.renders import Labels, split_identities
 from pixelsmile.faces.tiny.training import (
     Budget,
+    Recipe,
     adamw,
     apply_step,
     one_cycle,
@@ -30,13 +31,7 @@ def train_judge(
     images: np.ndarray,
     labels: Labels,
     folder: Path | str,
-    minutes: float = 6.0,
-    *,
-    steps: int | None = None,
-    batch_size: int = 64,
-    lr: float = 4e-3,
-    seed: int = 0,
-    threads: int = 2,
+    recipe: Recipe,
 ) -> dict[str, float]:
     """Train the judge, save it, and measure it on identities it has not seen.
 
@@ -44,32 +39,26 @@ def train_judge(
         images: (N, 128, 128, 3), uint8, of both domains.
         labels: Of those images.
         folder: Receives config and weights for `LocalJudge.from_pretrained`.
-        minutes: Wall-clock budget.
-        steps: Exact number of steps instead of the budget.
-        batch_size: Images a step.
-        lr: Peak learning rate of AdamW.
-        seed: Of weights, order and augmentation.
-        threads: Of torch.
+        recipe: Time, batches and learning rate.
 
     Returns:
         Steps, seconds, and on the held-out 5 % of the identities `error` (mean absolute score
         error) and per domain `<domain>/accuracy` at full strength with its `<domain>/n`.
     """
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     train, _ = split_identities(labels, 0.05)
     network = ExpressionNet().to(memory_format=torch.channels_last).train()
-    optimizer = adamw(network, lr, weight_decay=0.02)
-    generator = torch.Generator().manual_seed(seed)
-    batches = shuffled(train, batch_size, seed)
-    budget = Budget(minutes, steps, "judge")
+    optimizer = adamw(network, recipe.lr, weight_decay=0.02)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    batches = shuffled(train, recipe.batch_size, recipe.seed)
+    budget = Budget(recipe.minutes, recipe.steps, "judge")
     for fraction in budget:
         rows = np.sort(next(batches))
         batch = augment(to_images(images[rows]), generator)
         with torch.autocast("cpu", torch.bfloat16):  # 1.7 times as fast where the CPU has it
             logits = network.logits(batch.contiguous(memory_format=torch.channels_last))
         loss = score_loss(logits.float(), *_targets(labels, rows))
-        apply_step(loss, optimizer, lr * one_cycle(fraction))
+        apply_step(loss, optimizer, recipe.lr * one_cycle(fraction))
         budget.loss = loss.item()
     refresh_statistics(
         network, (augment(to_images(images[next(batches)]), generator) for _ in range(20))

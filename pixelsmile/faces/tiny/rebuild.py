@@ -36,6 +36,7 @@ from pixelsmile.faces.tiny.encoding import encode_latents, encode_texts, pair_up
 from pixelsmile.faces.tiny.judge_training import train_judge
 from pixelsmile.faces.tiny.recogniser_training import train_recognisers
 from pixelsmile.faces.tiny.renders import Labels, base_plan, join, judge_plan, render_set
+from pixelsmile.faces.tiny.training import Recipe
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.text import PromptEncoder
 
@@ -103,21 +104,20 @@ class Rebuild:
     def judge(self) -> dict[str, Any]:
         """Train the judge."""
         images, labels = join(list(self.renders("judge").values()))
-        minutes, threads = self.config.minutes.judge, torch.get_num_threads()
-        return train_judge(images, labels, self.weights / "judge", minutes, threads=threads)
+        recipe = Recipe(self.config.minutes.judge, lr=4e-3)
+        return train_judge(images, labels, self.weights / "judge", recipe)
 
     def recognisers(self) -> dict[str, Any]:
         """Train the three recognisers."""
         images, labels = join(list(self.renders("judge").values()))
-        minutes, threads = self.config.minutes.recogniser, torch.get_num_threads()
-        folder = self.weights / "recognisers"
-        return dict(train_recognisers(images, labels, folder, minutes, threads=threads))
+        recipe = Recipe(self.config.minutes.recogniser)
+        return dict(train_recognisers(images, labels, self.weights / "recognisers", recipe))
 
     def clip(self) -> dict[str, Any]:
         """Train the image encoder of the triplet loss."""
         images, labels = join(list(self.renders("base").values()))
-        minutes, threads = self.config.minutes.clip, torch.get_num_threads()
-        return train_clip(images, labels, self.weights / "clip", minutes, threads=threads)
+        recipe = Recipe(self.config.minutes.clip)
+        return train_clip(images, labels, self.weights / "clip", recipe)
 
     def latents(self) -> dict[str, Any]:
         """Encode the base images of both domains."""

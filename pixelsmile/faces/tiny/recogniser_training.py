@@ -29,6 +29,7 @@ from pixelsmile.faces.tiny.recogniser_networks import (
 from pixelsmile.faces.tiny.renders import Labels, split_identities
 from pixelsmile.faces.tiny.training import (
     Budget,
+    Recipe,
     adamw,
     apply_step,
     one_cycle,
@@ -49,13 +50,7 @@ def train_recognisers(
     images: np.ndarray,
     labels: Labels,
     folder: Path | str,
-    minutes: float = 3.0,
-    *,
-    steps: int | None = None,
-    batch_size: int = 64,
-    lr: float = 3e-3,
-    seed: int = 0,
-    threads: int = 2,
+    recipe: Recipe,
 ) -> dict[str, dict[str, float]]:
     """Train all three, write `<name>.onnx`, and measure them on identities they have not seen.
 
@@ -63,17 +58,11 @@ def train_recognisers(
         images: (N, 128, 128, 3), uint8, of both domains.
         labels: Of those images.
         folder: Receives `arcface.onnx`, `adaface.onnx` and `facenet.onnx`.
-        minutes: Wall-clock budget of each.
-        steps: Exact number of steps of each instead of the budget.
-        batch_size: Images a step.
-        lr: Peak learning rate of AdamW.
-        seed: Of weights, order and augmentation.
-        threads: Of torch.
+        recipe: Time, batches and learning rate; the time of each.
 
     Returns:
         Name to steps, seconds and the results of `measure_recogniser` on the held-out 5 %.
     """
-    torch.set_num_threads(threads)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     faces = align_all(images, labels)
@@ -81,10 +70,10 @@ def train_recognisers(
     classes = np.unique(labels.identity[train], return_inverse=True)[1]
     results = {}
     for name, (network_type, head_type) in RECOGNISERS.items():
-        torch.manual_seed(seed)
+        torch.manual_seed(recipe.seed)
         network, head = network_type(), head_type(int(classes.max()) + 1)
-        budget = Budget(minutes, steps, name)
-        _fit(network, head, (faces, train, classes), budget, batch_size, lr, seed)
+        budget = Budget(recipe.minutes, recipe.steps, name)
+        _fit(network, head, (faces, train, classes), budget, recipe)
         export(network, folder / f"{name}.onnx")
         measured = measure_recogniser(
             folder / f"{name}.onnx", faces[held_out], labels.take(held_out)
@@ -111,15 +100,13 @@ def _fit(
     head: nn.Module,
     data: tuple[np.ndarray, np.ndarray, np.ndarray],
     budget: Budget,
-    batch_size: int,
-    lr: float,
-    seed: int,
+    recipe: Recipe,
 ) -> None:
     faces, train, classes = data
     network.to(memory_format=torch.channels_last).train()
-    optimizer = adamw(nn.ModuleList([network, head]), lr, weight_decay=0.05)
-    generator = torch.Generator().manual_seed(seed)
-    order = shuffled(np.arange(len(train)), batch_size, seed)
+    optimizer = adamw(nn.ModuleList([network, head]), recipe.lr, weight_decay=0.05)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    order = shuffled(np.arange(len(train)), recipe.batch_size, recipe.seed)
 
     def draw(positions: np.ndarray) -> Tensor:
         batch = augment(to_images(faces[train[positions]]), generator, framing=0.5)
@@ -132,7 +119,7 @@ def _fit(
             embeddings = network(batch)
         wanted = torch.from_numpy(classes[positions]).long()
         loss = head(embeddings.float(), wanted, min(1.0, 2 * fraction))
-        apply_step(loss, optimizer, lr * one_cycle(fraction))
+        apply_step(loss, optimizer, recipe.lr * one_cycle(fraction))
         budget.loss = loss.item()
     refresh_statistics(network, (draw(next(order)) for _ in range(20)))
 

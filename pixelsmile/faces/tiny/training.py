@@ -15,6 +15,25 @@ _LOG_SECONDS = 15
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a small training goes about it.
+
+    Args:
+        minutes: Wall-clock time.
+        steps: Exact number of steps instead of the minutes.
+        batch_size: Images a step.
+        lr: Peak learning rate of AdamW.
+        seed: Of weights, order and augmentation.
+    """
+
+    minutes: float = 5.0
+    steps: int | None = None
+    batch_size: int = 64
+    lr: float = 3e-3
+    seed: int = 0
+
+
 @dataclass
 class Budget:
     """Iterate over training steps until the minutes are used up.
