@@ -102,6 +102,7 @@ class PixelSmile(LightningModule):
         self.seed = seed
         self.metrics = EditingMetrics()
         self.results: dict[str, Any] = {}
+        self.validated_step: int | None = None  # the step that `results` belong to
         self.examples: list[Edits] = []
         self._step_started = 0.0
 
@@ -254,6 +255,7 @@ class PixelSmile(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Compute and log every metric."""
         self.results = self.metrics.compute()
+        self.validated_step = self.trainer.global_step
         for name, measured in self.results.items():
             self.log(f"val/{name}", measured["value"], prog_bar=name == "mscr", sync_dist=False)
 

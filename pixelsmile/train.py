@@ -64,7 +64,9 @@ def _train_in(run: Path, checkpoint: Path | None, config: DictConfig) -> Path:
     before = known_before(run) or validate(trainer, module, data)
     write_json(run / "before.json", before)
     fit(trainer, module, data, checkpoint)
-    after = validate(trainer, module, data)
+    if module.validated_step != trainer.global_step:
+        validate(trainer, module, data)
+    after = module.results
     write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
     module.backbone.save_adapter(run / "lora")
     save_samples(run, module, held_out, encoded.sizes.image)

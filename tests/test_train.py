@@ -122,6 +122,10 @@ def test_last_validation_on_the_board_is_the_one_in_the_report(board, run):
         assert board.Scalars(f"val/{name}")[-1].value == pytest.approx(after[name]["value"])
 
 
+def test_base_and_trained_adapter_are_validated_once_each(board):
+    assert [event.step for event in board.Scalars("val_n/mscr")] == [0, STEPS]
+
+
 def test_pictures_are_on_the_board(board):
     assert {"confusion", "strips/identity_0"} <= set(board.Tags()["images"])
     strip = board.Images("strips/identity_0")[-1]
