@@ -13,8 +13,11 @@ from pixelsmile.pictures import confusion_picture, strip_sheet
 class ValidationPictures(Callback):
     """Show every validation in TensorBoard: strips of edits, confusion, intervals and n."""
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write the pictures of the validation that has just ended."""
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the pictures of the validation that has just ended.
+
+        Not at the end of its epoch: callbacks get that hook before the module has its results.
+        """
         module: PixelSmile = pl_module
         board = next((log for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
         if board is None or not trainer.is_global_zero:

@@ -120,6 +120,9 @@ def test_last_validation_on_the_board_is_the_one_in_the_report(board, run):
     after = json.loads((run / "metrics.json").read_text())["after"]
     for name in METRIC_NAMES:
         assert board.Scalars(f"val/{name}")[-1].value == pytest.approx(after[name]["value"])
+        for end in ("low", "high", "n"):
+            shown = board.Scalars(f"val_{end}/{name}")[-1].value
+            assert shown == pytest.approx(after[name][end])
 
 
 def test_base_and_trained_adapter_are_validated_once_each(board):
