@@ -79,6 +79,7 @@ def quiet() -> None:
     """Keep the libraries' notes about themselves out of the user's terminal."""
     warnings.filterwarnings("ignore", module="(lightning|torch|diffusers|transformers)")
     warnings.filterwarnings("ignore", message=".*(num_workers|pin_memory|lr_scheduler).*")
+    logging.getLogger().setLevel(logging.WARNING)  # open_clip speaks through the root logger
     for name in ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()

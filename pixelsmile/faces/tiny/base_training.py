@@ -2,8 +2,7 @@
 
 It learns to edit from ambiguous one-hot labels, as the paper says of real editors: every image is
 given one word, drawn in proportion to its soft scores, and its intensity is not told. So it
-understands all twelve prompts in both domains and confuses the neighbours. `AMBIGUITY` is the
-exponent of that draw and sets how much.
+understands all twelve prompts in both domains and confuses the neighbours.
 
 Shapes: N images, S sources, L text tokens, T suffix tokens, D text width.
 """
@@ -22,9 +21,6 @@ from pixelsmile.conditioning import join_suffix
 from pixelsmile.faces.tiny.training import Budget, apply_step, one_cycle
 from pixelsmile.flow import add_noise, velocity
 from pixelsmile.models.backbone import pack_latents
-
-AMBIGUITY = 0.5
-"""Exponent on the soft scores when a label is drawn: 0 is blind to degree, large is exact."""
 
 _AVERAGE = 0.998
 _NEUTRAL_SHARE = 0.06
@@ -65,9 +61,9 @@ def join_sets(first: EditingSet, second: EditingSet) -> EditingSet:
     )
 
 
-def draw_labels(scores: Tensor, ambiguity: float, generator: torch.Generator) -> Tensor:
+def draw_labels(scores: Tensor, sharpness: float, generator: torch.Generator) -> Tensor:
     """Return one expression per image, (B,), drawn from its soft scores, (B, 12)."""
-    weights = torch.where(scores > 0, scores.clamp_min(1e-6) ** ambiguity, 0.0)
+    weights = torch.where(scores > 0, scores.clamp_min(1e-6) ** sharpness, 0.0)
     return torch.multinomial(weights, 1, generator=generator).squeeze(1)
 
 
@@ -76,20 +72,21 @@ def train_base(
     sets: Sequence[EditingSet],
     *,
     minutes: float,
-    ambiguity: float = AMBIGUITY,
-    learning_rate: float = 1.2e-3,
+    sharpness: float,
+    learning_rate: float,
     batch_size: int = 16,
     seed: int = 0,
     fast: bool = True,
-) -> QwenImageTransformer2DModel:
-    """Train in place for a time, and return the running average of the weights.
+) -> tuple[QwenImageTransformer2DModel, dict[str, float]]:
+    """Train in place for a time, and return the running average of the weights and the steps.
 
     Args:
         transformer: Untrained, or to be continued.
         sets: One per length of prompt, the usual first; each other one is met in a tenth of the
             steps, so that the editor reads prompts of its length too.
         minutes: Time budget.
-        ambiguity: See `AMBIGUITY`.
+        sharpness: Exponent on the soft scores when a label is drawn: 0 is blind to degree,
+            large is exact.
         learning_rate: Peak of the schedule.
         batch_size: Images a step.
         seed: Of order, labels and noise.
@@ -110,7 +107,7 @@ def train_base(
         number = int(torch.multinomial(shares, 1, generator=generator))
         data, pool = sets[number], expressive[number]
         rows = pool[torch.randint(len(pool), (batch_size,), generator=generator)]
-        noise, sigma, text, clean, source = _draw_batch(data, rows, ambiguity, generator)
+        noise, sigma, text, clean, source = _draw_batch(data, rows, sharpness, generator)
         noisy = add_noise(clean, noise, sigma)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             predicted = _predict(transformer, noisy, sigma, source, text)
@@ -118,13 +115,13 @@ def train_base(
         apply_step(loss, optimizer, learning_rate * one_cycle(fraction, warm_up=0.03), clip=1.0)
         budget.loss = loss.item()
         _follow(average, transformer, min(_AVERAGE, (budget.done + 1) / (budget.done + 10)))
-    return average
+    return average, budget.report
 
 
 def _draw_batch(
-    data: EditingSet, rows: Tensor, ambiguity: float, generator: torch.Generator
+    data: EditingSet, rows: Tensor, sharpness: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    labels = draw_labels(data.scores[rows], ambiguity, generator)
+    labels = draw_labels(data.scores[rows], sharpness, generator)
     number = data.source_number[rows]
     neutral = data.neutral[number].float()
     text = join_suffix(neutral, data.suffixes[number, labels].float())

@@ -45,8 +45,9 @@ def write_card(
             domain: measure_base(weights, domain, count, Path(folder))
             for domain, count in edited.items()
         }
-    sections = [_intro(weights, measured, identities), _base(base), _autoencoder(weights, sets)]
+    sections = [_intro(weights, identities), _base(base), _autoencoder(weights, sets)]
     sections += [_judge(weights, identities), _recognisers(weights, sets), _clip(measured)]
+    sections += [_stages(measured)]
     (weights / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
@@ -56,14 +57,13 @@ def _unseen(faces: HumanFaces | AnimeFaces, identities: int, folder: Path) -> Im
     return np.array(images), labels
 
 
-def _intro(weights: Path, measured: dict[str, Any], identities: int) -> str:
+def _intro(weights: Path, identities: int) -> str:
     size = sum(path.stat().st_size for path in weights.rglob("*") if path.is_file()) / 1e6
-    minutes = sum(stage.get("minutes", 0) for stage in measured.values())
     return (
         "# The tiny stack\n\n"
         f"Real classes at small sizes, {size:.1f} MB, trained on faces that the project draws "
-        f"itself in {minutes:.0f} minutes by `python -m pixelsmile.faces.tiny`. Measured on "
-        f"{identities} people per domain (seeds {RESERVED_SEED} up) that no training has seen.\n\n"
+        f"itself by `python -m pixelsmile.faces.tiny`. Measured on {identities} people per domain "
+        f"(seeds {RESERVED_SEED} up) that no training has seen.\n\n"
         "The base editor is confused on purpose: it learned from one-hot labels drawn from soft "
         "scores, as the paper says of real editors. The text encoder is random and frozen; the "
         "transformer learned to read it. The judge and the recognisers saw other people than the "
@@ -125,3 +125,13 @@ def _clip(measured: dict[str, Any]) -> str:
     ]
     head = "| classes | linear probe | nearest neighbour | n |\n|---|---|---|---|"
     return "\n".join(["## Image encoder of the triplet loss", "", head, *rows])
+
+
+def _stages(measured: dict[str, Any]) -> str:
+    rows = [
+        f"| {name} | {values['minutes']:.1f} |"
+        for name, values in measured.items()
+        if "minutes" in values
+    ]
+    note = "The autoencoder has one core, while judge, recognisers, clip and texts have the other."
+    return "\n".join(["## Making", "", note, "", "| stage | minutes |", "|---|---|", *rows])

@@ -6,6 +6,7 @@ tensors gain little from a second thread. The weights that ship are replaced onl
 are there.
 """
 
+import functools
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLQwenImage
+from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel
 from omegaconf import DictConfig
 
 from pixelsmile.expressions import DOMAINS
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 GENERATORS: dict[str, FaceGenerator] = {"human": HumanFaces(), "anime": AnimeFaces()}
 BASE_SEED, JUDGE_SEED = 1000, 3000
 
-CHAINS = (("autoencoder", "latents"), ("judge", "recognisers", "clip", "texts"))
+CHAINS = (("autoencoder",), ("judge", "recognisers", "clip", "texts"))
 TEXT_SIZES = (64, 384)  # VL images in training and in the stock pipeline, in pixels
 
 Images = tuple[np.ndarray, Labels]
@@ -97,7 +98,8 @@ class Rebuild:
     def autoencoder(self) -> dict[str, Any]:
         """Train the VAE."""
         images = np.concatenate([images for images, _ in self.renders("base").values()])
-        vae = train_autoencoder(images, minutes=self.config.minutes.autoencoder)
+        minutes, fast = self.config.minutes.autoencoder, self.config.fast
+        vae = train_autoencoder(images, minutes=minutes, fast=fast)
         save_part(vae, self.weights / "pipeline/vae")
         return {}
 
@@ -144,19 +146,38 @@ class Rebuild:
         """Train the base editor."""
         shape = self.config.transformer
         transformer = tiny_transformer(0, layers=shape.layers, heads=shape.heads)
-        sets = [self.editing_set(size) for size in TEXT_SIZES]
-        average = train_base(transformer, sets, minutes=self.config.minutes.base, seed=0)
-        save_part(average, self.weights / "pipeline/transformer")
-        return {}
+        return self.train_transformer(transformer, **self.config.base)
 
-    def editing_set(self, text_size: int) -> EditingSet:
-        """Return what the chains encoded, of both domains, for one size of the VL image."""
+    def refinement(self) -> dict[str, Any]:
+        """Train the base editor on, with what it found hard."""
+        folder = self.weights / "pipeline/transformer"
+        transformer = QwenImageTransformer2DModel.from_pretrained(folder, torch_dtype=torch.float32)
+        return self.train_transformer(transformer, **self.config.refinement)
+
+    def train_transformer(
+        self, transformer: QwenImageTransformer2DModel, *, repeat: Sequence[str], **settings: Any
+    ) -> dict[str, Any]:
+        """Train a transformer and save its average.
+
+        Args:
+            transformer: Fresh or to be continued.
+            repeat: Domains to draw from, each as often as it is named.
+            settings: Of `train_base`.
+        """
+        sets = [self.editing_set(size, repeat) for size in TEXT_SIZES]
+        average, report = train_base(transformer, sets, fast=self.config.fast, **settings)
+        save_part(average, self.weights / "pipeline/transformer")
+        return report
+
+    def editing_set(self, text_size: int, domains: Sequence[str]) -> EditingSet:
+        """Return what was encoded of some domains, for one size of the VL image."""
         sets = []
-        for domain, (_, labels) in self.renders("base").items():
+        for domain in domains:
+            labels = self.renders("base")[domain][1]
             latents = torch.load(self.work / f"{domain}-latents.pt")
             neutral, suffixes = torch.load(self.work / f"{domain}-texts-{text_size}.pt")
             sets.append(pair_up(latents, neutral, suffixes, labels))
-        return join_sets(*sets)
+        return functools.reduce(join_sets, sets)
 
     def run_stages(self, names: Sequence[str]) -> None:
         """Run stages by name; those with a record are only read."""
@@ -179,7 +200,8 @@ class Rebuild:
             ]
             for chain in chains:
                 chain.result()
-        self.run_stages([*(name for chain in CHAINS for name in chain), "base"])
+        done = [name for chain in CHAINS for name in chain]
+        self.run_stages([*done, "latents", "base", "refinement"])
         config = self.config
         write_card(self.weights, self.measured, config.measure_identities, config.edit_identities)
         out = Path(self.config.out)
