@@ -77,9 +77,13 @@ class Rebuild:
             for domain in DOMAINS
         }
 
+    def record(self, name: str) -> Path:
+        """Return the file that says that a stage is done."""
+        return self.work / f"{name}.json"
+
     def stage(self, name: str, build: Callable[[], dict[str, Any]]) -> None:
         """Run one stage unless its record says that it is done."""
-        record = self.work / f"{name}.json"
+        record = self.record(name)
         if record.exists():
             self.measured[name] = json.loads(record.read_text())
             return
@@ -184,11 +188,8 @@ class Rebuild:
         for name in names:
             self.stage(name, getattr(self, name))
 
-    def run(self) -> None:
-        """Run all stages, then put the weights in their place with a model card."""
-        self.run_stages(["pipeline"])
-        for kind in ("base", "judge"):
-            self.renders(kind)
+    def run_chains(self) -> None:
+        """Run both chains at once, each on its half of the cores."""
         cores = sorted(os.sched_getaffinity(0))
         half = len(cores) // 2 or 1
         # spawn: a fork of a process whose torch threads are up may hang
@@ -200,7 +201,15 @@ class Rebuild:
             ]
             for chain in chains:
                 chain.result()
+
+    def run(self) -> None:
+        """Run all stages, then put the weights in their place with a model card."""
+        self.run_stages(["pipeline"])
+        for kind in ("base", "judge"):
+            self.renders(kind)
         done = [name for chain in CHAINS for name in chain]
+        if not all(self.record(name).exists() for name in done):
+            self.run_chains()
         self.run_stages([*done, "latents", "base", "refinement"])
         config = self.config
         write_card(self.weights, self.measured, config.measure_identities, config.edit_identities)
