@@ -94,7 +94,7 @@ def test_configs_of_the_other_commands_compose(name):
     ],
 )
 def test_losses_have_the_constants_of_the_paper(name, term, constant):
-    loss = resolved(f"loss={name}").loss
+    loss = resolved("model=qwen_image_edit_2511", f"loss={name}").loss
     triplet, identity = instantiate(loss.triplet), instantiate(loss.identity)
     assert isinstance(triplet, SymmetricTripletLoss)
     assert triplet.symmetric
@@ -169,9 +169,10 @@ def test_paths_of_the_real_weights_must_be_given():
         str(config.model.folder)
 
 
-def test_tiny_model_changes_sizes_and_pace_and_no_loss():
+def test_tiny_model_changes_sizes_and_pace_and_of_the_losses_only_a_weight():
     tiny, paper = resolved("model=tiny"), resolved("model=qwen_image_edit_2511")
-    assert tiny.loss == paper.loss
+    assert tiny.loss == OmegaConf.merge(paper.loss, {"triplet_weight": 0.1})
+    assert resolved("model=tiny", "domain=anime").loss.triplet_weight == 1.0
     assert tiny.model.strengths == paper.model.strengths
     assert tiny.model.backbone._target_ == paper.model.backbone._target_
     assert Path(tiny.model.folder).parts[-4:] == ("faces", "tiny", "weights", "pipeline")
