@@ -1,8 +1,9 @@
 """Train the tiny base editor: what Qwen-Image-Edit is to the real stack.
 
-It learns to edit from ambiguous one-hot labels, as the paper says of real editors: every image is
-given one word, drawn in proportion to its soft scores, and its intensity is not told. So it
-understands all twelve prompts in both domains and confuses the neighbours.
+It learns twice. First to draw: every image has its own word. Then from ambiguous one-hot labels, as
+the paper says of real editors: every image is given one word, drawn in proportion to its soft
+scores. Its intensity is never told. So it draws all twelve expressions in both domains and confuses
+the neighbours. Learning both at once gave faint edits: the average of two expressions is neither.
 
 Shapes: N images, S sources, L text tokens, T suffix tokens, D text width.
 """
@@ -18,6 +19,7 @@ from diffusers import QwenImageTransformer2DModel
 from torch import Tensor, nn
 
 from pixelsmile.conditioning import join_suffix
+from pixelsmile.faces.tiny.ranks import agree, averaging_gradients, rank_and_count
 from pixelsmile.faces.tiny.training import Budget, apply_step, one_cycle
 from pixelsmile.flow import add_noise, velocity
 from pixelsmile.models.backbone import pack_latents
@@ -67,6 +69,29 @@ def draw_labels(scores: Tensor, sharpness: float, generator: torch.Generator) ->
     return torch.multinomial(weights, 1, generator=generator).squeeze(1)
 
 
+def draw_rows(strengths: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return row numbers, (count,), the fourth power of the strength as often, (N,).
+
+    An editor that was taught faint expressions draws faint ones: without being told the strength,
+    few-step sampling draws the average.
+    """
+    return torch.multinomial(strengths**4, count, replacement=True, generator=generator)
+
+
+def change_map(data: EditingSet) -> Tensor:
+    """Return where expressions change an image: one weight per 2 x 2 patch, (h/2 * w/2,), mean 1.
+
+    Half of it is even. Copying the rest of the source is learned early on; without this weight it
+    remains most of the loss.
+    """
+    change = torch.zeros(data.latents.shape[-2:])
+    for rows in torch.arange(len(data.latents)).split(512):
+        source = data.latents[data.source_row[rows]].float()
+        change += (data.latents[rows].float() - source).abs().mean(1).sum(0)
+    patches = F.avg_pool2d(change[None, None], 2).flatten()
+    return (1 + patches / patches.mean()) / 2
+
+
 def train_base(
     transformer: QwenImageTransformer2DModel,
     sets: Sequence[EditingSet],
@@ -74,11 +99,13 @@ def train_base(
     minutes: float,
     sharpness: float,
     learning_rate: float,
-    batch_size: int = 16,
+    batch_size: int = 12,
     seed: int = 0,
     fast: bool = True,
 ) -> tuple[QwenImageTransformer2DModel, dict[str, float]]:
     """Train in place for a time, and return the running average of the weights and the steps.
+
+    Within `run_ranks` each process takes a batch of its own.
 
     Args:
         transformer: Untrained, or to be continued.
@@ -88,30 +115,34 @@ def train_base(
         sharpness: Exponent on the soft scores when a label is drawn: 0 is blind to degree,
             large is exact.
         learning_rate: Peak of the schedule.
-        batch_size: Images a step.
+        batch_size: Images a step and process.
         seed: Of order, labels and noise.
         fast: Compile, and compute in bf16.
     """
-    generator = torch.Generator().manual_seed(seed)
+    rank, count = rank_and_count()
+    shared = torch.Generator().manual_seed(seed)  # prompt lengths, which all processes share
+    generator = torch.Generator().manual_seed(seed * count + rank)
     transformer.train()
     average = copy.deepcopy(transformer).eval().requires_grad_(False)
     if fast:
         transformer.compile_repeated_blocks(dynamic=False)  # one compilation per prompt length
+    network = averaging_gradients(transformer)
     optimizer = torch.optim.AdamW(
         transformer.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
-    budget = Budget(minutes, name="base")
-    expressive = [(data.scores.sum(1) > 0).nonzero().squeeze(1) for data in sets]
+    budget = Budget(minutes, name="base", agree=agree)
+    strengths = [data.scores.amax(1) for data in sets]
+    weight = change_map(sets[0])[:, None]
     shares = torch.tensor([1 - _OTHER_SHARE * (len(sets) - 1), *[_OTHER_SHARE] * (len(sets) - 1)])
     for fraction in budget:
-        number = int(torch.multinomial(shares, 1, generator=generator))
-        data, pool = sets[number], expressive[number]
-        rows = pool[torch.randint(len(pool), (batch_size,), generator=generator)]
-        noise, sigma, text, clean, source = _draw_batch(data, rows, sharpness, generator)
+        number = int(torch.multinomial(shares, 1, generator=shared))
+        rows = draw_rows(strengths[number], batch_size, generator)
+        noise, sigma, text, clean, source = _draw_batch(sets[number], rows, sharpness, generator)
         noisy = add_noise(clean, noise, sigma)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            predicted = _predict(transformer, noisy, sigma, source, text)
-        loss = F.mse_loss(predicted.float(), pack_latents(velocity(clean, noise)))
+            predicted = _predict(network, noisy, sigma, source, text)
+        error = predicted.float() - pack_latents(velocity(clean, noise))
+        loss = (weight * error.square()).mean()
         apply_step(loss, optimizer, learning_rate * one_cycle(fraction, warm_up=0.03), clip=1.0)
         budget.loss = loss.item()
         _follow(average, transformer, min(_AVERAGE, (budget.done + 1) / (budget.done + 10)))

@@ -35,6 +35,7 @@ from pixelsmile.faces.tiny.card import write_card
 from pixelsmile.faces.tiny.clip_training import train_clip
 from pixelsmile.faces.tiny.encoding import encode_latents, encode_texts, pair_up
 from pixelsmile.faces.tiny.judge_training import train_judge
+from pixelsmile.faces.tiny.ranks import rank_and_count, run_ranks
 from pixelsmile.faces.tiny.recogniser_training import train_recognisers
 from pixelsmile.faces.tiny.renders import Labels, base_plan, join, judge_plan, render_set
 from pixelsmile.faces.tiny.training import Recipe
@@ -147,31 +148,29 @@ class Rebuild:
         return {}
 
     def base(self) -> dict[str, Any]:
-        """Train the base editor."""
+        """Train the base editor to draw every expression."""
         shape = self.config.transformer
         transformer = tiny_transformer(0, layers=shape.layers, heads=shape.heads)
-        return self.train_transformer(transformer, **self.config.base)
+        save_part(transformer, self.work / "start")
+        return self.train_transformer(self.work / "start", self.work / "base", self.config.base)
 
-    def refinement(self) -> dict[str, Any]:
-        """Train the base editor on, with what it found hard."""
-        folder = self.weights / "pipeline/transformer"
-        transformer = QwenImageTransformer2DModel.from_pretrained(folder, torch_dtype=torch.float32)
-        return self.train_transformer(transformer, **self.config.refinement)
+    def confusion(self) -> dict[str, Any]:
+        """Train the base editor on, with ambiguous labels."""
+        out = self.weights / "pipeline/transformer"
+        return self.train_transformer(self.work / "base", out, self.config.confusion)
 
-    def train_transformer(
-        self, transformer: QwenImageTransformer2DModel, *, repeat: Sequence[str], **settings: Any
-    ) -> dict[str, Any]:
-        """Train a transformer and save its average.
+    def train_transformer(self, start: Path, out: Path, settings: DictConfig) -> dict[str, Any]:
+        """Train a transformer in one process per core, from one folder to another.
 
         Args:
-            transformer: Fresh or to be continued.
-            repeat: Domains to draw from, each as often as it is named.
-            settings: Of `train_base`.
+            start: Where it begins.
+            out: Receives the running average.
+            settings: `repeat`, domains to draw from, each as often as it is named; the others are
+                of `train_base`.
         """
-        sets = [self.editing_set(size, repeat) for size in TEXT_SIZES]
-        average, report = train_base(transformer, sets, fast=self.config.fast, **settings)
-        save_part(average, self.weights / "pipeline/transformer")
-        return report
+        report = self.work / "report.json"
+        run_ranks(_train_rank, self.config, start, out, report, settings, count=self.config.threads)
+        return json.loads(report.read_text())
 
     def editing_set(self, text_size: int, domains: Sequence[str]) -> EditingSet:
         """Return what was encoded of some domains, for one size of the VL image."""
@@ -210,7 +209,7 @@ class Rebuild:
         done = [name for chain in CHAINS for name in chain]
         if not all(self.record(name).exists() for name in done):
             self.run_chains()
-        self.run_stages([*done, "latents", "base", "refinement"])
+        self.run_stages([*done, "latents", "base", "confusion"])
         config = self.config
         write_card(self.weights, self.measured, config.measure_identities, config.edit_identities)
         out = Path(self.config.out)
@@ -228,3 +227,17 @@ def _run_chain(config: DictConfig, names: Sequence[str], cores: Sequence[int]) -
     os.sched_setaffinity(0, cores)
     torch.set_num_threads(len(cores))
     Rebuild(config).run_stages(names)
+
+
+def _train_rank(
+    config: DictConfig, start: Path, out: Path, report: Path, settings: DictConfig
+) -> None:
+    """Train a transformer together with the other processes; the first one saves it."""
+    transformer = QwenImageTransformer2DModel.from_pretrained(start, torch_dtype=torch.float32)
+    rebuild, repeat = Rebuild(config), settings.repeat
+    sets = [rebuild.editing_set(size, repeat) for size in TEXT_SIZES]
+    options = {name: value for name, value in settings.items() if name != "repeat"}
+    average, steps = train_base(transformer, sets, fast=config.fast, **options)
+    if rank_and_count()[0] == 0:
+        save_part(average, out)
+        report.write_text(json.dumps(steps))
