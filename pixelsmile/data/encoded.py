@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from pixelsmile.conditioning import split_suffix
 from pixelsmile.data.cache import TensorCache, content_key
 from pixelsmile.data.samples import Sample, open_image
 from pixelsmile.errors import UserError
@@ -68,6 +67,11 @@ def prompt_key(sample: Sample, sizes: Sizes, fingerprint: str) -> str:
     return content_key("prompts", VERSION, fingerprint, sizes.text, sample.domain, sample.image)
 
 
+def prompts_of(sample: Sample) -> list[str]:
+    """Return the edit instructions of a source: neutral, then one for each expression."""
+    return [prompt(word, sample.domain) for word in (NEUTRAL, *EXPRESSIONS)]
+
+
 @torch.no_grad()
 def encode_images(
     samples: Sequence[Sample],
@@ -99,15 +103,13 @@ def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> dict[str, T
 
     `suffixes`, (12, T, D), replace the last T tokens of the neutral embedding: the text encoder
     is causal, so all tokens before the expression word agree. Neutral and target stay apart, so
-    the strength is applied at training time.
+    the strength is applied at training time. Both keep the dtype of the encoder, which loses
+    nothing: bfloat16 for the real one, float32 for the tiny one.
     """
-    words = (NEUTRAL, *EXPRESSIONS)
     image = open_image(sample.image)
-    embeddings = text_encoder(image, [prompt(word, sample.domain) for word in words])
-    differs = (embeddings - embeddings[:1]).abs().amax(dim=(0, 2)) > 1e-5
-    length = int(differs.flip(0).nonzero().max()) + 1
-    suffixes = [split_suffix(embeddings[:1], e[None], length)[0] for e in embeddings[1:]]
-    return {"neutral": embeddings[0], "suffixes": torch.stack(suffixes)}
+    states = text_encoder.share(image, prompts_of(sample))  # pyright: ignore[reportCallIssue]
+    neutral = torch.cat([states.shared, states.suffixes[0]])
+    return {"neutral": neutral.cpu(), "suffixes": states.suffixes[1:].cpu().clone()}
 
 
 @dataclass(frozen=True)
