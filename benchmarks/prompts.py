@@ -47,10 +47,11 @@ Entry = dict[str, Tensor]
 def encode_whole(sample: Sample, encoder: PromptEncoder) -> Entry:
     """Return the embeddings of all prompts, (13, L, D), each made by a full run of its own."""
     size = (encoder.size, encoder.size)
-    image = open_image(sample.image).resize(size, Image.Resampling.LANCZOS)
+    opened = open_image(sample.image)
     slot = "Picture 1: <|vision_start|><|image_pad|><|vision_end|>"
     rows = []
     for prompt in prompts_of(sample):
+        image = opened.resize(size, Image.Resampling.LANCZOS)
         text = encoder.template.format(slot + prompt)
         inputs = encoder.processor(text=[text], images=[image], return_tensors="pt")
         if encoder.stock_positions:
@@ -112,8 +113,8 @@ def measured_table(encoders: list[PromptEncoder], repetitions: int) -> Table:
         table.add_column(name, justify="right")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pixels = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "face.png")
+        blotches = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(blotches).resize((512, 512)).save(folder / "face.png")
         sample = Sample(folder / "face.png", "a", "human", NEUTRAL, (0.0,) * len(EXPRESSIONS))
         for encoder in encoders:
             table.add_row(*measure(sample, encoder, repetitions, folder / "cache"))
@@ -136,7 +137,7 @@ def flops(image_tokens: int, tokens: int) -> tuple[float, float]:
 def calculated_table(identities: int = 6000, width: int = 3584, num_bytes: int = 2) -> Table:
     """Work out what the real text encoder needs for a set of the paper's size."""
     table = Table(
-        title=f"CALCULATED, not run: {identities:,} identities, Qwen2.5-VL-7B, width {width}, bfloat16",
+        title=f"CALCULATED, not run: {identities:,} identities, Qwen2.5-VL-7B ({width} wide), bf16",
         caption="Two FLOPs for each weight and token; hours at an assumed 100 TFLOP/s sustained.",
     )
     for name in ("text image", "way", "tokens run", "TFLOP", "hours", "MB stored", "GB in all"):

@@ -115,7 +115,7 @@ def align_suffixes(before: Tensor, suffixes: Sequence[Tensor], tail: int) -> Ten
 
     A suffix is a word of its own followed by `tail` tokens that all have in common. The last token
     of each shorter word is repeated until it is as long as the longest, so that no token of any
-    prompt is lost and the common ones meet each other. Suffixes of one length come back as they are.
+    prompt is lost and the common ones meet each other. Suffixes of one length stay as they are.
 
     Args:
         before: The state before the suffixes, (D,), held where a suffix has no word.

@@ -144,7 +144,11 @@ def test_uneven_words_keep_both_ends_aligned_with_one_warning(encoder, image, st
     start, tail = 4 + 13, 6
     for states, actual in zip(alone, embeddings, strict=True):
         word = len(states) - tail
-        expected = [states[:word], states[word - 1].expand(longest - len(states), -1), states[word:]]
+        expected = [
+            states[:word],
+            states[word - 1].expand(longest - len(states), -1),
+            states[word:],
+        ]
         torch.testing.assert_close(actual, torch.cat(expected), atol=1e-5, rtol=0)
         torch.testing.assert_close(actual[:start], embeddings[0, :start], atol=0, rtol=0)
     with warnings.catch_warnings():
