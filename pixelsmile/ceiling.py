@@ -3,7 +3,7 @@
 Shapes: K expressions, S strengths, H W image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,10 @@ from pixelsmile.scoring import EditingMetrics, FaceScorer, Measured
 
 
 def measure_ceiling(
-    samples: Sequence[Sample], size: int, scorer: FaceScorer
+    samples: Sequence[Sample],
+    size: int,
+    scorer: FaceScorer,
+    landmarks: Callable[[Sample], Tensor] | None = None,
 ) -> dict[str, Measured]:
     """Score the annotated images of held-out identities as if they were edits.
 
@@ -28,7 +31,10 @@ def measure_ceiling(
         samples: Of whole identities; those that lack an expression are left out.
         size: Edge of the images in pixels.
         scorer: The same as for the edits.
+        landmarks: Gives those of a neutral image, (5, 2), in pixels of the square image; by
+            default the annotated ones.
     """
+    locate = landmarks or (lambda sample: load_landmarks(sample, size))
     metrics = EditingMetrics()
     groups = by_identity(samples)
     with progress("Scoring true images", len(groups)) as advance:
@@ -39,7 +45,7 @@ def measure_ceiling(
             advance(1)
             if len(lengths) != 1 or 0 in lengths:
                 continue
-            _count(metrics, scorer, neutral, list(curves.values()), size)
+            _count(metrics, scorer, neutral, locate(neutral), list(curves.values()), size)
     return metrics.compute()
 
 
@@ -52,11 +58,12 @@ def _count(
     metrics: EditingMetrics,
     scorer: FaceScorer,
     neutral: Sample,
+    landmarks: Tensor,
     curves: list[list[Sample]],
     size: int,
 ) -> None:
     source = load_image(neutral, size)[None]
-    landmarks = load_landmarks(neutral, size)[None]
+    landmarks = landmarks[None]
     images = torch.stack([load_image(sample, size) for curve in curves for sample in curve])
     shape = (len(curves), len(curves[0]))
     scores = scorer.expressions(images).unflatten(0, shape)

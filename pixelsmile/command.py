@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from pixelsmile.errors import friendly
+from pixelsmile.errors import UserError, friendly
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 """The config folder of the checkout."""
@@ -22,7 +22,9 @@ CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 Main = Callable[[DictConfig], None]
 
 
-def command(config: str, *, next_step: str = "") -> Callable[[Main], Callable[[], None]]:
+def command(
+    config: str, *, next_step: str = "", verbs: Mapping[str, Main] | None = None
+) -> Callable[[Main], Callable[[], None]]:
     """Make a command of a function that takes the composed config.
 
     Hydra itself lists the choices of a group; for a misspelt key this adds the keys that exist.
@@ -31,16 +33,19 @@ def command(config: str, *, next_step: str = "") -> Callable[[Main], Callable[[]
     Args:
         config: Path of the config below `configs`, without the suffix: "train", "faces/faces".
         next_step: What Ctrl-C and a full disk tell the user to do, if not to run it again.
+        verbs: Other things the command does, chosen by a bare first word: `prepare status`.
     """
     path = CONFIG_FOLDER / config
+    verbs = verbs or {}
 
     def decorate(main: Main) -> Callable[[], None]:
-        guarded = (friendly(next_step) if next_step else friendly())(main)
         start = hydra.main(version_base="1.3", config_path=str(path.parent), config_name=path.name)
 
         @wraps(main)
         def entry() -> None:
             with friendly():
+                chosen = take_verb(sys.argv, verbs) or main
+                guarded = (friendly(next_step) if next_step else friendly())(chosen)
                 try:
                     start(guarded)()
                 except SystemExit as stop:
@@ -53,6 +58,26 @@ def command(config: str, *, next_step: str = "") -> Callable[[Main], Callable[[]
         return entry
 
     return decorate
+
+
+def take_verb(arguments: list[str], verbs: Mapping[str, Main]) -> Main | None:
+    """Take a bare first word off the arguments of a command, and return what it stands for.
+
+    Raises:
+        UserError: If the command has verbs and this word is none of them.
+
+    Example:
+        >>> arguments = ["prepare", "status", "domain=anime"]
+        >>> take_verb(arguments, {"status": print}) is print, arguments
+        (True, ['prepare', 'domain=anime'])
+    """
+    if not verbs or len(arguments) < 2 or not arguments[1].isidentifier():
+        return None
+    word = arguments[1]
+    if word not in verbs:
+        raise UserError(f"Unknown word {word!r}: choose one of {', '.join(verbs)}, or none.")
+    del arguments[1]
+    return verbs[word]
 
 
 def _suggest_keys(path: Path) -> None:

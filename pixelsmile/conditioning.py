@@ -110,6 +110,34 @@ def shared_prefix_length(token_ids: Sequence[Sequence[int]]) -> int:
     return length
 
 
+def align_suffixes(before: Tensor, suffixes: Sequence[Tensor], tail: int) -> Tensor:
+    """Bring suffixes of unequal length to one, aligned at both ends, (K, T, D).
+
+    A suffix is a word of its own followed by `tail` tokens that all have in common. The last token
+    of each shorter word is repeated until it is as long as the longest, so that no token of any
+    prompt is lost and the common ones meet each other. Suffixes of one length stay as they are.
+
+    Args:
+        before: The state before the suffixes, (D,), held where a suffix has no word.
+        suffixes: K states, (S_k, D) each.
+        tail: Tokens at the end that all suffixes share, at most the shortest of them.
+
+    Example:
+        >>> short, long = torch.tensor([[1.0], [9.0]]), torch.tensor([[2.0], [3.0], [9.0]])
+        >>> align_suffixes(torch.zeros(1), [short, long], tail=1).squeeze(-1)
+        tensor([[1., 1., 9.],
+                [2., 3., 9.]])
+    """
+    longest = max(len(suffix) for suffix in suffixes)
+    aligned = []
+    for suffix in suffixes:
+        word = len(suffix) - tail
+        held = suffix[word - 1] if word else before
+        parts = [suffix[:word], held.expand(longest - len(suffix), -1), suffix[word:]]
+        aligned.append(torch.cat(parts))
+    return torch.stack(aligned)
+
+
 def join_suffix(neutral: Tensor, suffix: Tensor) -> Tensor:
     """Replace the last S tokens of the neutral embedding by a target's suffix, (..., L, D).
 

@@ -1,6 +1,7 @@
 """Build the parts of a run from its config. A variant is another config, never a branch here."""
 
 import importlib.resources
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -10,7 +11,9 @@ from pixelsmile.data.cache import TensorCache, folder_fingerprint
 from pixelsmile.data.datamodule import TripletDataModule
 from pixelsmile.data.encoded import EncodedSet, Sizes
 from pixelsmile.data.ffe import read_ffe
+from pixelsmile.data.memory import FileMemory, file_digest
 from pixelsmile.data.samples import Sample
+from pixelsmile.expressions import NEUTRAL
 from pixelsmile.models.sampler import sigma_schedule
 from pixelsmile.module import PixelSmile
 
@@ -33,37 +36,36 @@ def _as_list(value: Any) -> list[Any]:
 
 def encoded_set(config: DictConfig) -> EncodedSet:
     """Return the reader of encoded samples; its keys cover data, sizes and weights."""
-    model = config.model
-    image_parts = (
-        folder_fingerprint(model.autoencoder.folder),
-        _settings(model.encoder),
-        _settings(model.recogniser),
-    )
-    prompt_parts = (
-        folder_fingerprint(f"{model.folder}/text_encoder"),
-        folder_fingerprint(f"{model.folder}/processor"),
-        bool(model.text_encoder.stock_positions),
-    )
+    model, cache = config.model, TensorCache(config.paths.cache)
+    autoencoder = _settings(model.autoencoder)
+    text = _settings(model.text_encoder, "text_encoder", "processor")
     return EncodedSet(
-        cache=TensorCache(config.paths.cache),
+        cache=cache,
         sizes=Sizes(image=model.sizes.image, text=model.sizes.text),
-        image_fingerprint=repr(image_parts),
-        prompt_fingerprint=repr(prompt_parts),
+        image_fingerprint=repr((autoencoder, _settings(model.encoder))),
+        face_fingerprint=repr((autoencoder, _settings(model.recogniser))),
+        prompt_fingerprint=repr(text),
+        locator=instantiate(model.detector),
+        faces_required=bool(config.loss.identity_weight),
+        digest=FileMemory(file_digest, cache.folder / "digests.json"),
     )
 
 
-def _settings(node: DictConfig) -> tuple[Any, ...]:
-    """Return a part's settings and the fingerprint of its weights."""
+def _settings(node: DictConfig, *subfolders: str) -> tuple[Any, ...]:
+    """Return a part's settings and the fingerprint of its weights, which may have moved."""
     settings = OmegaConf.to_container(node, resolve=True)
     assert isinstance(settings, dict)
-    place = settings.pop("folder", None) or settings.pop("file")
-    return (folder_fingerprint(place), sorted(settings.items(), key=str))
+    place = Path(settings.pop("folder", None) or settings.pop("file"))
+    weights = [folder_fingerprint(place / name) for name in subfolders or ("",)]
+    return (weights, sorted(settings.items(), key=str))
 
 
 def build_datamodule(
     config: DictConfig, train: list[Sample], val: list[Sample], encoded: EncodedSet
 ) -> TripletDataModule:
-    """Return the datamodule of prepared samples."""
+    """Return the datamodule of prepared samples; `prepare` has counted those without a face."""
+    faceless = set(encoded.faceless(train)) if config.loss.identity_weight else set()
+    train = [s for s in train if s.category == NEUTRAL or s not in faceless]
     pairs = config.data.pairs
     return TripletDataModule(
         train,
@@ -84,7 +86,7 @@ def build_module(config: DictConfig) -> PixelSmile:
     tokens = (model.sizes.image // 16) ** 2
     return PixelSmile(
         backbone=instantiate(model.backbone),
-        autoencoder=instantiate(model.autoencoder),
+        autoencoder=instantiate(model.autoencoder).without_encoder(),
         encoder=instantiate(model.encoder),
         recogniser=instantiate(model.recogniser),
         scorer=instantiate(model.scorer),

@@ -60,7 +60,7 @@ def _train_in(run: Path, checkpoint: Path | None, config: DictConfig) -> Path:
     trainer = build_trainer(config, run)
 
     assert module.scorer is not None  # a run always reports what it measured
-    ceiling = measure_ceiling(held_out, encoded.sizes.image, module.scorer)
+    ceiling = measure_ceiling(held_out, encoded.sizes.image, module.scorer, encoded.landmarks)
     before = known_before(run) or validate(trainer, module, data)
     write_json(run / "before.json", before)
     fit(trainer, module, data, checkpoint)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from pixelsmile.conditioning import (
+    align_suffixes,
     blend_text,
     interpolate_text,
     join_suffix,
@@ -196,3 +197,22 @@ def test_wrong_shapes_are_refused(embeddings):
         split_suffix(neutral, target[:, 1:], 3)
     with pytest.raises(ValueError, match="length is 10 for 9 tokens: choose 0 to 9"):
         split_suffix(neutral, target, 10)
+
+
+def test_aligned_suffixes_of_one_length_are_as_they_were(generator):
+    suffixes = torch.randn(3, 4, 2, generator=generator)
+    assert torch.equal(align_suffixes(torch.zeros(2), list(suffixes), tail=2), suffixes)
+
+
+def test_aligned_suffixes_share_their_tail_and_lose_no_token(generator):
+    lengths, tail = (3, 5, 2), 2
+    suffixes = [torch.randn(length, 2, generator=generator) for length in lengths]
+    before = torch.randn(2, generator=generator)
+    aligned = align_suffixes(before, suffixes, tail)
+    assert aligned.shape == (3, 5, 2)
+    for suffix, row in zip(suffixes, aligned, strict=True):
+        word = len(suffix) - tail
+        assert torch.equal(row[-tail:], suffix[-tail:])
+        assert torch.equal(row[:word], suffix[:word])
+        held = suffix[word - 1] if word else before
+        assert (row[word:-tail] == held).all()

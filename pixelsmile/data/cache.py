@@ -4,21 +4,26 @@ The key of a file covers everything its numbers depend on, so a changed image or
 file and never a wrong one. Files appear whole or not at all.
 """
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
+from pixelsmile.data.memory import FileMemory
 from pixelsmile.errors import UserError
 from pixelsmile.files import whole_file
 
 
 def content_key(*parts: object) -> str:
-    """Return a hash of the parts; paths count with the bytes of their file.
+    """Return a hash of the parts, which have to have a stable repr.
 
     Example:
         >>> content_key("a", 1) == content_key("a", 1), content_key("a", 1) == content_key("a1")
@@ -26,7 +31,7 @@ def content_key(*parts: object) -> str:
     """
     digest = hashlib.sha256()
     for part in parts:
-        data = part.read_bytes() if isinstance(part, Path) else repr(part).encode()
+        data = repr(part).encode()
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()[:32]
@@ -61,7 +66,9 @@ def folder_fingerprint(place: str | Path) -> str:
 
 
 class TensorCache:
-    """A folder of named tensor dictionaries.
+    """A folder of named tensor dictionaries, each in a file of its own with a checksum.
+
+    A file appears whole or not at all. One that was damaged later counts as missing.
 
     Args:
         folder: Created on first write.
@@ -69,27 +76,150 @@ class TensorCache:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._checked = FileMemory(_condition, self.folder / "checked.json")
 
     def path(self, key: str) -> Path:
         """Return where an entry lives, spread over 256 folders."""
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def __contains__(self, key: str) -> bool:
-        return self.path(key).is_file()
+        """Tell whether an entry is there and whole, which reads it once and then remembers."""
+        path = self.path(key)
+        return path.is_file() and self._checked(path) == _WHOLE
+
+    def stored(self) -> list[str]:
+        """Return the keys of all files, whole or not."""
+        return sorted(path.stem for path in self.folder.glob("[0-9a-f][0-9a-f]/*.safetensors"))
+
+    def size(self, key: str) -> int:
+        """Return the bytes of an entry, 0 where it is missing."""
+        try:
+            return self.path(key).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def read(self, key: str) -> dict[str, Tensor]:
         """Return an entry.
 
+        A damaged one is removed, so that it is encoded again even if its file looks untouched.
+
         Raises:
             KeyError: If it is missing or damaged; encode it again.
         """
+        path = self.path(key)
         try:
-            return load_file(self.path(key))
-        except (FileNotFoundError, SafetensorError) as error:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise KeyError(f"cache entry {key} is missing") from None
+        try:
+            return load(_unseal(data))
+        except (SafetensorError, ValueError) as error:
+            path.unlink(missing_ok=True)
             raise KeyError(f"cache entry {key} is missing or damaged ({error})") from None
 
     def write(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Store an entry, whole or not at all."""
-        data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
-        with whole_file(self.path(key)) as file:
-            file.write(data)
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        path = self.path(key)
+        with whole_file(path) as file:
+            file.write(_seal(save(contiguous, metadata={_FIELD: _BLANK})))
+        self._checked.note(path, _WHOLE)
+
+    def remove(self, key: str) -> None:
+        """Delete an entry."""
+        self.path(key).unlink(missing_ok=True)
+
+    def remember(self) -> None:
+        """Write down which entries were found whole, so that they are not read again to see it."""
+        self._checked.save()
+
+    def tidy(self) -> None:
+        """Forget what is known about entries that are gone."""
+        self._checked.tidy()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold the folder while entries are added; any number of processes may.
+
+        Whoever finds it unused first removes the pieces that killed writers left.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a") as lock:
+            if _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                for piece in self.pieces():
+                    piece.unlink(missing_ok=True)
+            _locked(lock, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def unused(self) -> Iterator[None]:
+        """Hold the folder while entries are removed.
+
+        Raises:
+            UserError: If entries are being added.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a") as lock:
+            if not _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                raise UserError(f"{self.folder} is being filled: wait until that has ended.")
+            yield
+
+    def pieces(self) -> list[Path]:
+        """Return the files that writers began and did not finish."""
+        patterns = ("[0-9a-f][0-9a-f]/.*", "manifests/.*", ".*.json.*")
+        return [path for pattern in patterns for path in self.folder.glob(pattern)]
+
+
+_FIELD, _BLANK, _WHOLE = "crc32", "0" * 8, "whole"
+
+
+def _seal(data: bytes) -> bytes:
+    """Put the checksum of a file with a blank checksum in its place."""
+    return _with_checksum(data, f"{zlib.crc32(data):08x}")
+
+
+def _unseal(data: bytes) -> bytes:
+    """Return the file if its checksum is right.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    place = _place(data)
+    found = data[place : place + len(_BLANK)].decode("ascii", "replace")
+    if f"{zlib.crc32(_with_checksum(data, _BLANK)):08x}" != found:
+        raise ValueError("wrong checksum")
+    return data
+
+
+def _with_checksum(data: bytes, checksum: str) -> bytes:
+    place = _place(data)
+    return data[:place] + checksum.encode() + data[place + len(_BLANK) :]
+
+
+def _place(data: bytes) -> int:
+    """Return where the checksum stands, which is in the header that begins the file."""
+    mark = f'"{_FIELD}":"'.encode()
+    header = int.from_bytes(data[:8], "little")
+    place = data.find(mark, 8, 8 + min(header, len(data)))
+    if place < 0:
+        raise ValueError("no checksum")
+    return place + len(mark)
+
+
+def _condition(path: Path) -> str:
+    try:
+        _unseal(path.read_bytes())
+    except (ValueError, OSError):
+        return "damaged"
+    return _WHOLE
+
+
+def _locked(lock: IO[str], operation: int) -> bool:
+    """Take a lock that ends with the process; file systems without locks have one user."""
+    try:
+        fcntl.flock(lock, operation)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return bool(operation & fcntl.LOCK_SH)
+    return True

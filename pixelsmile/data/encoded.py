@@ -1,23 +1,47 @@
 """The encoded form of a set: what is computed once, under which key, and how it is read.
 
+There are three kinds of entries. `image` is what every image needs, `face` what a recogniser needs
+to compare it, and `prompts` what a source is asked for. An entry is a function of its key alone:
+each is computed by itself, so it does not matter which process made it and beside which others.
+
 Shapes: C h w latent, L text tokens, T suffix tokens, D text width, F feature, E embedding.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from pixelsmile.conditioning import split_suffix
 from pixelsmile.data.cache import TensorCache, content_key
+from pixelsmile.data.memory import file_digest
 from pixelsmile.data.samples import Sample, open_image
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, prompt
 
-VERSION = 1
-"""Raised when the encoding itself changes, so that old entries are not found any more."""
+VERSIONS = {"image": 2, "face": 1, "prompts": 2}
+"""Raised, each for itself, when an encoding changes, so that its old entries are not found."""
+
+Entry = dict[str, Tensor]
+Digest = Callable[[Path], str]
+Points = Sequence[tuple[float, float]]
+
+
+class Locator(Protocol):
+    """Finds the five points of a face whose annotations have none."""
+
+    @property
+    def identity(self) -> str:
+        """Everything that the points depend on beside image and box; enters the key."""
+        ...
+
+    def __call__(self, image: Image.Image, box: tuple[float, ...] | None) -> Points | None:
+        """Return five points in pixels of the image, or None where there is no face."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,84 +81,194 @@ def load_landmarks(sample: Sample, size: int) -> Tensor:
     return torch.tensor(sample.landmarks, dtype=torch.float32) * scale
 
 
-def image_key(sample: Sample, sizes: Sizes, fingerprint: str) -> str:
-    """Return the key of `encode_images` for one sample."""
-    parts = ("image", VERSION, fingerprint, sizes.image, sample.landmarks, sample.image)
-    return content_key(*parts)
+def image_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
+    """Return the key of `encode_image` for one sample."""
+    parts = (fingerprint, sizes.image, digest(sample.image))
+    return content_key("image", VERSIONS["image"], *parts)
 
 
-def prompt_key(sample: Sample, sizes: Sizes, fingerprint: str) -> str:
+def face_key(
+    sample: Sample,
+    sizes: Sizes,
+    fingerprint: str,
+    locator: Locator | None = None,
+    digest: Digest = file_digest,
+) -> str:
+    """Return the key of `encode_face` for one sample; given points need no locator."""
+    points: object = sample.landmarks
+    if points is None and locator is not None:
+        points = (locator.identity, sample.box)
+    parts = (fingerprint, sizes.image, points, digest(sample.image))
+    return content_key("face", VERSIONS["face"], *parts)
+
+
+def prompt_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
     """Return the key of `encode_prompts` for one source."""
-    return content_key("prompts", VERSION, fingerprint, sizes.text, sample.domain, sample.image)
+    parts = (fingerprint, sizes.text, prompts_of(sample), digest(sample.image))
+    return content_key("prompts", VERSIONS["prompts"], *parts)
+
+
+def prompts_of(sample: Sample) -> list[str]:
+    """Return the edit instructions of a source: neutral, then one for each expression."""
+    return [prompt(word, sample.domain) for word in (NEUTRAL, *EXPRESSIONS)]
 
 
 @torch.no_grad()
-def encode_images(
-    samples: Sequence[Sample],
-    size: int,
-    autoencoder: torch.nn.Module,
-    encoder: torch.nn.Module,
-    recogniser: torch.nn.Module,
-) -> list[dict[str, Tensor]]:
-    """Return per image its latents, (C, h, w), and what the losses compare with.
+def reconstruct(
+    sample: Sample, sizes: Sizes, autoencoder: torch.nn.Module, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return an image's latents, (1, C, h, w), and what the VAE makes of them, (1, 3, H, W).
 
-    `feature`, (F,), and `identity`, (E,), are those of the VAE's reconstruction, so that the
-    VAE's own blur is on both sides of each comparison; `landmarks`, (5, 2), are in pixels.
+    The losses compare with features of the reconstruction, so that the VAE's own blur is on both
+    sides of each comparison.
     """
-    images = torch.stack([load_image(sample, size) for sample in samples])
-    landmarks = torch.stack([load_landmarks(sample, size) for sample in samples])
+    images = load_image(sample, sizes.image)[None].to(device)
     latents = autoencoder.encode(images)  # pyright: ignore[reportCallIssue]
-    decoded = autoencoder.decode(latents)  # pyright: ignore[reportCallIssue]
-    columns = {
-        "latents": latents,
-        "feature": encoder(decoded),
-        "identity": recogniser(decoded, landmarks),
-        "landmarks": landmarks,
-    }
-    return [{name: column[i] for name, column in columns.items()} for i in range(len(samples))]
+    return latents, autoencoder.decode(latents)  # pyright: ignore[reportCallIssue]
 
 
-def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> dict[str, Tensor]:
+@torch.no_grad()
+def encode_image(latents: Tensor, decoded: Tensor, encoder: torch.nn.Module) -> Entry:
+    """Return `latents`, (C, h, w), and `feature`, (F,), of the triplet loss's encoder."""
+    return {"latents": latents[0].cpu(), "feature": encoder(decoded)[0].cpu()}
+
+
+@torch.no_grad()
+def encode_face(
+    sample: Sample,
+    sizes: Sizes,
+    decoded: Tensor,
+    recogniser: torch.nn.Module,
+    locator: Locator | None = None,
+) -> Entry:
+    """Return `landmarks`, (5, 2), in pixels of the square image, and `identity`, (E,).
+
+    Both are empty, (0, 2) and (0,), where no face is found: the question is settled, and
+    `EncodedSet.faceless` lists who has none.
+    """
+    if sample.landmarks is None and locator is not None:
+        found = locator(open_image(sample.image), sample.box)
+        sample = replace(sample, landmarks=None if found is None else tuple(found))
+    if sample.landmarks is None:
+        return {"landmarks": torch.zeros(0, 2), "identity": torch.zeros(0)}
+    landmarks = load_landmarks(sample, sizes.image)
+    identity = recogniser(decoded, landmarks[None].to(decoded.device))
+    return {"landmarks": landmarks, "identity": identity[0].cpu()}
+
+
+@torch.no_grad()
+def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> Entry:
     """Return the neutral prompt's embedding, (L, D), and what differs for each expression.
 
     `suffixes`, (12, T, D), replace the last T tokens of the neutral embedding: the text encoder
     is causal, so all tokens before the expression word agree. Neutral and target stay apart, so
-    the strength is applied at training time.
+    the strength is applied at training time. Both keep the dtype of the encoder, which loses
+    nothing: bfloat16 for the real one, float32 for the tiny one.
     """
-    words = (NEUTRAL, *EXPRESSIONS)
     image = open_image(sample.image)
-    embeddings = text_encoder(image, [prompt(word, sample.domain) for word in words])
-    differs = (embeddings - embeddings[:1]).abs().amax(dim=(0, 2)) > 1e-5
-    length = int(differs.flip(0).nonzero().max()) + 1
-    suffixes = [split_suffix(embeddings[:1], e[None], length)[0] for e in embeddings[1:]]
-    return {"neutral": embeddings[0], "suffixes": torch.stack(suffixes)}
+    states = text_encoder.share(image, prompts_of(sample))  # pyright: ignore[reportCallIssue]
+    neutral = torch.cat([states.shared, states.suffixes[0]])
+    return {"neutral": neutral.cpu(), "suffixes": states.suffixes[1:].cpu().clone()}
 
 
 @dataclass(frozen=True)
 class EncodedSet:
     """Reads encoded samples by key.
 
+    A file is digested once in the life of a set, so that one run sees one state of the data.
+
     Attributes:
         cache: Where entries live.
         sizes: As prepared.
-        image_fingerprint: Of the models behind `encode_images`.
+        image_fingerprint: Of the models behind `encode_image`.
         prompt_fingerprint: Of the models behind `encode_prompts`.
+        face_fingerprint: Of the models behind `encode_face`; None where nobody looks at faces.
+        locator: Finds the points of faces without annotated ones.
+        faces_required: Whether an image without its face entry is refused; else it reads as one
+            of no identity and no landmarks.
+        digest: Of a file's bytes.
     """
 
     cache: TensorCache
     sizes: Sizes
     image_fingerprint: str
     prompt_fingerprint: str
+    face_fingerprint: str | None = None
+    locator: Locator | None = None
+    faces_required: bool = True
+    digest: Digest = file_digest
+    _digests: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
+    _faces: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
-    def image(self, sample: Sample) -> dict[str, Tensor]:
-        """Return an entry of `encode_images`."""
-        return self._read(image_key(sample, self.sizes, self.image_fingerprint), sample)
+    def image(self, sample: Sample) -> Entry:
+        """Return the entries of `encode_image` and `encode_face` in one.
 
-    def prompts(self, sample: Sample) -> dict[str, Tensor]:
-        """Return an entry of `encode_prompts`."""
-        return self._read(prompt_key(sample, self.sizes, self.prompt_fingerprint), sample)
+        Raises:
+            UserError: If one of them is missing.
+        """
+        entry = self._read(self.image_key(sample), sample)
+        if self.face_fingerprint is not None:
+            key = self.face_key(sample)
+            if self.faces_required or self.cache.path(key).is_file():
+                return entry | self._read(key, sample)
+        return {"landmarks": torch.zeros(5, 2), "identity": torch.zeros(0)} | entry
 
-    def _read(self, key: str, sample: Sample) -> dict[str, Tensor]:
+    def prompts(self, sample: Sample) -> Entry:
+        """Return an entry of `encode_prompts`.
+
+        Raises:
+            UserError: If it is missing.
+        """
+        return self._read(self.prompt_key(sample), sample)
+
+    def landmarks(self, sample: Sample) -> Tensor:
+        """Return a sample's landmarks, (5, 2), in pixels of the square image."""
+        return self.image(sample)["landmarks"]
+
+    def faceless(self, samples: Iterable[Sample]) -> list[Sample]:
+        """Return those of some prepared samples in which no face was found."""
+        return [sample for sample in samples if not self._has_face(sample)]
+
+    def image_key(self, sample: Sample) -> str:
+        """Return the key of a sample's `image` entry."""
+        return image_key(sample, self.sizes, self.image_fingerprint, self._digest)
+
+    def face_key(self, sample: Sample) -> str:
+        """Return the key of a sample's `face` entry."""
+        fingerprint = str(self.face_fingerprint)
+        return face_key(sample, self.sizes, fingerprint, self.locator, self._digest)
+
+    def prompt_key(self, sample: Sample) -> str:
+        """Return the key of a source's `prompts` entry."""
+        return prompt_key(sample, self.sizes, self.prompt_fingerprint, self._digest)
+
+    def missing_images(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
+        """Return key and sample of each image that is not encoded yet."""
+        return self._missing({self.image_key(sample): sample for sample in samples})
+
+    def missing_faces(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
+        """Return key and sample of each image whose face is not encoded yet."""
+        return self._missing({self.face_key(sample): sample for sample in samples})
+
+    def missing_prompts(self, sources: Iterable[Sample]) -> list[tuple[str, Sample]]:
+        """Return key and sample of each source whose prompts are not encoded yet."""
+        return self._missing({self.prompt_key(sample): sample for sample in sources})
+
+    def _has_face(self, sample: Sample) -> bool:
+        key = self.face_key(sample)
+        if key not in self._faces:
+            self._faces[key] = bool(len(self._read(key, sample)["landmarks"]))
+        return self._faces[key]
+
+    def _missing(self, keys: dict[str, Sample]) -> list[tuple[str, Sample]]:
+        return [(key, sample) for key, sample in keys.items() if key not in self.cache]
+
+    def _digest(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = self.digest(path)
+        return self._digests[path]
+
+    def _read(self, key: str, sample: Sample) -> Entry:
         try:
             return self.cache.read(key)
         except KeyError as error:
@@ -142,13 +276,3 @@ class EncodedSet:
                 f"{sample.image} is not prepared ({error.args[0]}): run "
                 "python -m pixelsmile.prepare with the same configuration."
             ) from None
-
-    def missing_images(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
-        """Return key and sample of each image that is not encoded yet."""
-        keys = {image_key(s, self.sizes, self.image_fingerprint): s for s in samples}
-        return [(key, sample) for key, sample in keys.items() if key not in self.cache]
-
-    def missing_prompts(self, sources: Iterable[Sample]) -> list[tuple[str, Sample]]:
-        """Return key and sample of each source whose prompts are not encoded yet."""
-        keys = {prompt_key(s, self.sizes, self.prompt_fingerprint): s for s in sources}
-        return [(key, sample) for key, sample in keys.items() if key not in self.cache]

@@ -98,6 +98,11 @@ class Autoencoder(nn.Module):
         """Load from the `vae` folder of a diffusers pipeline."""
         return cls(AutoencoderKLQwenImage.from_pretrained(Path(folder), torch_dtype=torch.float32))
 
+    def without_encoder(self) -> Self:
+        """Let go of the half that only `encode` needs, and return what is left."""
+        del self.vae.encoder, self.vae.quant_conv
+        return self
+
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever the trainer asks for."""
         return super().train(False)

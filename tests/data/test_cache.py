@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from pixelsmile.data.cache import TensorCache, content_key, folder_fingerprint
 from pixelsmile.data.encoded import (
+    VERSIONS,
     EncodedSet,
     Sizes,
+    face_key,
     image_key,
     load_image,
     load_landmarks,
@@ -20,7 +23,9 @@ from pixelsmile.data.encoded import (
 )
 from pixelsmile.data.samples import Sample
 from pixelsmile.errors import UserError
+from pixelsmile.expressions import SUBJECTS
 
+KEYS = (image_key, face_key, prompt_key)
 SIZES = Sizes(image=64, text=56)
 POINTS = ((8.0, 6.0), (24.0, 6.0), (16.0, 10.0), (10.0, 14.0), (22.0, 14.0))
 
@@ -68,14 +73,91 @@ def test_views_are_stored_as_what_they_show(cache, generator):
     assert torch.equal(read["turned"], whole.T)
 
 
-@pytest.mark.parametrize("damage", ["garbage", "torn", "empty"])
-def test_damaged_entry_is_not_read(cache, tensors, damage):
+DAMAGES = {
+    "garbage": lambda whole: b"\xff" * 100,
+    "torn": lambda whole: whole[:-5],
+    "header alone": lambda whole: whole[:20],
+    "empty": lambda whole: b"",
+    "zeroes at the end": lambda whole: whole[:-8] + bytes(8),
+    "longer": lambda whole: whole + b"x",
+    "another name": lambda whole: whole.replace(b"latents", b"latentz"),
+    "of another writer": lambda whole: save({"latents": torch.zeros(2)}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_entry_counts_as_missing(cache, tensors, damage):
     cache.write("abc", tensors)
     path = cache.path("abc")
-    whole = path.read_bytes()
-    path.write_bytes({"garbage": b"\xff" * 100, "torn": whole[:-5], "empty": b""}[damage])
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    assert "abc" not in cache
     with pytest.raises(KeyError, match="cache entry abc is missing or damaged"):
         cache.read("abc")
+
+
+def test_every_single_flipped_bit_is_noticed(cache):
+    cache.write("abc", {"latents": torch.arange(2.0)})
+    path = cache.path("abc")
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(KeyError):
+            cache.read("abc")
+
+
+def test_damage_that_leaves_no_trace_in_the_file_system_is_repaired_after_a_read(cache, tensors):
+    cache.write("abc", tensors)
+    path = cache.path("abc")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    cache._checked.note(path, "whole")  # as if neither size nor times had changed
+    assert "abc" in cache
+    with pytest.raises(KeyError, match="wrong checksum"):
+        cache.read("abc")
+    assert "abc" not in cache
+
+
+def test_same_tensors_make_the_same_bytes(cache, tensors):
+    cache.write("abc", tensors)
+    first = cache.path("abc").read_bytes()
+    cache.write("abc", dict(reversed(tensors.items())))
+    assert cache.path("abc").read_bytes() == first
+
+
+def test_whole_entry_is_read_once_to_see_that_it_is(cache, tensors, monkeypatch):
+    cache.write("abc", tensors)
+    cache.remember()
+    later = TensorCache(cache.folder)
+    monkeypatch.setattr(later._checked, "answer", None)  # calling it would fail
+    assert "abc" in later
+
+
+# ---- writers and removers -------------------------------------------------------------------
+
+
+def test_pieces_of_killed_writers_are_removed_by_the_next_one_alone(cache, tensors):
+    cache.write("abc", tensors)
+    piece = cache.path("abc").with_name(".abc.safetensors.12345678")
+    piece.write_bytes(b"torn")
+    foreign = cache.folder / "frames" / ".begun"  # of someone else in the same folder
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"")
+    with cache.in_use():
+        assert not piece.exists()
+        piece.write_bytes(b"begun by this writer")
+        with TensorCache(cache.folder).in_use():
+            assert piece.exists()
+    assert "abc" in cache
+    assert foreign.exists()
+
+
+def test_nothing_is_removed_while_entries_are_added(cache):
+    other = TensorCache(cache.folder)
+    with cache.in_use(), pytest.raises(UserError, match="is being filled: wait"), other.unused():
+        pass
+    with other.unused():
+        pass
 
 
 def test_missing_entry_is_a_key_error(cache):
@@ -117,14 +199,12 @@ def test_key_tells_parts_from_their_concatenation():
 
 
 def test_keys_change_with_the_bytes_of_the_image_but_not_with_its_place(sample, tmp_path):
-    keys = [key(sample, SIZES, "f") for key in (image_key, prompt_key)]
+    keys = [key(sample, SIZES, "f") for key in KEYS]
     moved = tmp_path / "moved.png"
     moved.write_bytes(sample.image.read_bytes())
-    assert keys == [
-        key(replace(sample, image=moved), SIZES, "f") for key in (image_key, prompt_key)
-    ]
+    assert keys == [key(replace(sample, image=moved), SIZES, "f") for key in KEYS]
     Image.new("RGB", (32, 16)).save(sample.image)
-    changed = [key(sample, SIZES, "f") for key in (image_key, prompt_key)]
+    changed = [key(sample, SIZES, "f") for key in KEYS]
     assert all(old != new for old, new in zip(keys, changed, strict=True))
 
 
@@ -142,14 +222,15 @@ def test_each_key_follows_its_own_size_and_model(sample):
 
 def test_keys_ignore_what_is_applied_at_training_time(sample):
     stronger = replace(sample, scores=(1.0,) * 12, category="sad", split="val")
-    for key in (image_key, prompt_key):
+    for key in KEYS:
         assert key(stronger, SIZES, "f") == key(sample, SIZES, "f")
 
 
-def test_image_key_follows_the_landmarks_and_prompt_key_the_domain(sample):
+def test_face_key_follows_the_landmarks_and_prompt_key_the_domain(sample):
     moved = replace(sample, landmarks=((9.0, 6.0), *POINTS[1:]))
-    assert image_key(moved, SIZES, "f") != image_key(sample, SIZES, "f")
-    assert prompt_key(moved, SIZES, "f") == prompt_key(sample, SIZES, "f")
+    assert face_key(moved, SIZES, "f") != face_key(sample, SIZES, "f")
+    for key in (image_key, prompt_key):
+        assert key(moved, SIZES, "f") == key(sample, SIZES, "f")
     drawn = replace(sample, domain="anime")
     assert prompt_key(drawn, SIZES, "f") != prompt_key(sample, SIZES, "f")
     assert image_key(drawn, SIZES, "f") == image_key(sample, SIZES, "f")
@@ -179,6 +260,35 @@ def test_fingerprint_of_a_single_file_follows_its_content(tmp_path):
 def test_missing_weights_have_no_fingerprint(tmp_path):
     with pytest.raises(UserError, match=r"No weights at .*none: check the paths"):
         folder_fingerprint(tmp_path / "none")
+
+
+class Finder:
+    def __init__(self, identity):
+        self.identity = identity
+
+
+def test_face_key_follows_box_and_detector_only_where_points_have_to_be_found(sample):
+    box = (1.0, 2.0, 30.0, 15.0)
+    for given, changes in ((sample, False), (replace(sample, landmarks=None), True)):
+        key = face_key(given, SIZES, "f", Finder("a"))
+        assert (face_key(given, SIZES, "f", Finder("b")) != key) == changes
+        assert (face_key(replace(given, box=box), SIZES, "f", Finder("a")) != key) == changes
+
+
+def test_prompt_key_follows_every_word_of_every_prompt(sample, monkeypatch):
+    keys = [key(sample, SIZES, "f") for key in KEYS]
+    monkeypatch.setitem(SUBJECTS, "human", "woman")
+    image, face, prompts = (key(sample, SIZES, "f") for key in KEYS)
+    assert [image, face] == keys[:2]
+    assert prompts != keys[2]
+
+
+@pytest.mark.parametrize("kind", ["image", "face", "prompts"])
+def test_each_key_follows_the_version_of_its_own_encoding(sample, monkeypatch, kind):
+    before = {name: key(sample, SIZES, "f") for name, key in zip(VERSIONS, KEYS, strict=True)}
+    monkeypatch.setitem(VERSIONS, kind, VERSIONS[kind] + 1)
+    after = {name: key(sample, SIZES, "f") for name, key in zip(VERSIONS, KEYS, strict=True)}
+    assert {name for name in before if before[name] != after[name]} == {kind}
 
 
 # ---- reading a set --------------------------------------------------------------------------
