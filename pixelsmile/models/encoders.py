@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     CLIPImageProcessor,
+    CLIPModel,
     CLIPVisionModel,
     CLIPVisionModelWithProjection,
 )
@@ -116,14 +117,14 @@ def open_clip_encoder(
 class _TransformersTower(nn.Module):
     """A CLIP vision tower of transformers that returns one feature."""
 
-    def __init__(self, tower: nn.Module, output: str) -> None:
+    def __init__(self, tower: nn.Module, projection: nn.Module) -> None:
         super().__init__()
         self.tower = tower
-        self.output = output
+        self.projection = projection
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the pooled or the projected feature, (B, D)."""
-        return getattr(self.tower(pixel_values=pixels), self.output)
+        """Return the feature, (B, D)."""
+        return self.projection(self.tower(pixel_values=pixels).pooler_output)
 
 
 def transformers_clip_encoder(
@@ -141,25 +142,32 @@ def transformers_clip_encoder(
         UserError: If the folder is missing or damaged, or lacks part of the tower.
     """
     path = need_weights(folder)
-    kind: Any = CLIPVisionModelWithProjection if projected else CLIPVisionModel
+    # A whole CLIP is loaded whole: its config is the one that knows the width of the projection.
+    kinds: dict[str, Any] = {
+        "clip": CLIPModel,
+        "clip_vision_model": CLIPVisionModelWithProjection if projected else CLIPVisionModel,
+    }
     with reading(path, "a CLIP of transformers"):
         model_type = AutoConfig.from_pretrained(path, local_files_only=True).model_type
-        if model_type not in ("clip", "clip_vision_model"):
+        if model_type not in kinds:
             raise UserError(f"{path} holds a {model_type}, not a CLIP: {how_to_get(path)}")
-        tower, report = kind.from_pretrained(path, output_loading_info=True, local_files_only=True)
+        model, report = kinds[model_type].from_pretrained(
+            path, output_loading_info=True, local_files_only=True
+        )
         processor = CLIPImageProcessor()
         if (path / "preprocessor_config.json").is_file():
             processor = CLIPImageProcessor.from_pretrained(path, local_files_only=True)
     # transformers fills what a file lacks with random numbers and goes on.
-    if absent := sorted(report["missing_keys"]):
+    if absent := sorted(name for name in report["missing_keys"] if name.startswith("vis")):
         raise UserError(
             f"{path} lacks {len(absent)} tensors of the vision tower, e.g. {absent[0]!r}: "
             + ("set model.encoder.projected=false, or " if projected else "")
             + how_to_get(path)
         )
-    output = "image_embeds" if projected else "pooler_output"
+    tower = getattr(model, "vision_model", model)
+    projection = model.visual_projection if projected else nn.Identity()
     return FrozenImageEncoder(
-        _TransformersTower(tower, output),
+        _TransformersTower(tower, projection),
         tuple(processor.image_mean),
         tuple(processor.image_std),
         tower.config.image_size,

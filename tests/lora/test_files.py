@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from pixelsmile.errors import UserError
 from pixelsmile.lora import Adapter, Layer, read_adapter, write_adapter
 from pixelsmile.lora.files import FORMATS
+from pixelsmile.models.backbone import LORA_TARGETS
 from tests.lora.conftest import ALPHA, LAYERS, RANK
 
 OTHERS = ("comfyui", "kohya")
@@ -99,10 +100,7 @@ def test_layers_may_differ_in_rank_and_alpha(tmp_path):
 def test_metadata_is_the_least_that_peft_needs_and_the_facts(adapter, tmp_path):
     metadata = metadata_of(write_adapter(adapter, tmp_path))
     config = json.loads(metadata.pop("lora_adapter_metadata"))
-    assert config.pop("transformer.target_modules") == sorted(
-        "to_q to_k to_v add_q_proj add_k_proj add_v_proj to_out.0 to_add_out img_mlp.net.0.proj "
-        "img_mlp.net.2 txt_mlp.net.0.proj txt_mlp.net.2".split()
-    )
+    assert config.pop("transformer.target_modules") == sorted(LORA_TARGETS)
     assert config == {"transformer.r": RANK, "transformer.lora_alpha": ALPHA}
     assert metadata == {"format": "pt", **adapter.facts}
 
