@@ -82,7 +82,7 @@ def stock_edit(folder, lora, source, noise, monkeypatch):
 
 @pytest.mark.slow
 def test_stock_pipeline_with_the_saved_adapter_gives_our_image(
-    tiny_stack, backbone, source, noise, tmp_path, monkeypatch, record_property
+    tiny_stack, backbone, source, noise, tmp_path, monkeypatch
 ):
     folder = tiny_stack / "pipeline"
     ours = our_edit(folder, backbone, source, noise)
@@ -90,8 +90,7 @@ def test_stock_pipeline_with_the_saved_adapter_gives_our_image(
     stock, calls = stock_edit(folder, file, source, noise, monkeypatch)
     without, _ = stock_edit(folder, None, source, noise, monkeypatch)
     difference, effect = (ours - stock).abs().max(), (stock - without).abs().max()
-    record_property("difference", float(difference))  # seen: 9.4e-7, of an effect of 0.43
-    assert effect > 0.1
+    assert effect > 0.1  # seen: effect 0.43, difference 9.4e-7
     assert difference < 2e-5  # of 2, the range of a pixel; 8 bits resolve 8e-3
     # The transformers themselves agree to the last bit on the same inputs.
     for kwargs, output in calls:

@@ -120,9 +120,10 @@ def test_gradient_stays_within_the_crop(landmarks):
     assert not seen[:, 300:].any()
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # insightface calls skimage's old names
 @pytest.mark.parametrize("domain", ["human", "anime"])
-def test_crop_of_a_rendered_face_equals_insightface(domain, record_property):
-    """OpenCV interpolates in steps of 1/32 pixel and rounds to 8 bits; hence a few levels."""
+def test_crop_of_a_rendered_face_equals_insightface(domain):
+    """OpenCV rounds to 8 bits. Seen: mean 0.25 (human) and 0.14 (anime) levels, at most 0.501."""
     face_align = pytest.importorskip("insightface.utils.face_align", reason="needs extra `real`")
     face = {"human": HumanFaces, "anime": AnimeFaces}[domain]().render(9700, {"happy": 1.0})
     expected = face_align.norm_crop(face.image, face.landmarks).astype(float)
@@ -130,10 +131,8 @@ def test_crop_of_a_rendered_face_equals_insightface(domain, record_property):
     points = torch.tensor(np.array(face.landmarks), dtype=torch.float32)[None]
     actual = ((align_faces(image, points)[0] + 1) * 127.5).permute(1, 2, 0).numpy()
     difference = np.abs(actual - expected)
-    record_property("mean_difference", difference.mean())
-    record_property("largest_difference", difference.max())
     assert difference.mean() < 0.5, (difference.mean(), difference.max())  # of 255 levels
-    assert difference.max() < 8, (difference.mean(), difference.max())
+    assert difference.max() < 1.5, (difference.mean(), difference.max())
     matrix = similarity_matrix(points.double(), ARCFACE_TEMPLATE.double())[0]
     reference = face_align.estimate_norm(np.array(face.landmarks, dtype=np.float32))
     np.testing.assert_allclose(matrix.numpy(), reference, atol=1e-4)
