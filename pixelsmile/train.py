@@ -25,6 +25,7 @@ from pixelsmile.command import command
 from pixelsmile.data.datamodule import TripletDataModule
 from pixelsmile.data.samples import Sample
 from pixelsmile.errors import UserError
+from pixelsmile.lora.facts import training_facts
 from pixelsmile.module import PixelSmile
 from pixelsmile.pictures import strip_sheet
 from pixelsmile.prepare import prepare
@@ -68,7 +69,7 @@ def _train_in(run: Path, checkpoint: Path | None, config: DictConfig) -> Path:
         validate(trainer, module, data)
     after = module.results
     write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
-    module.backbone.save_adapter(run / "lora")
+    module.backbone.save_adapter(run / "lora", training_facts(config, trainer.global_step))
     save_samples(run, module, held_out, encoded.sizes.image)
     console.print(results_table(before, after, ceiling))
     say_where_to_look(console, run)

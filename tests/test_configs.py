@@ -1,5 +1,6 @@
 """Every config composes, its objects come to life, and the paper's numbers are the defaults."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from pixelsmile.losses import IdentityLoss, SymmetricTripletLoss, hinge, info_nc
 from tests.tiny_random import compose
 
 GROUPS = ("domain", "model", "data", "loss", "trainer", "experiment")
+PARTS = ("model/encoder", "model/recogniser")  # of the real model; the tiny ones come with tiny
 CHOICES = [
     (group, file.stem)
     for group in GROUPS
@@ -73,7 +75,30 @@ def _member(name):
     return getattr(get_class(owner), member)
 
 
-@pytest.mark.parametrize("name", ["faces/faces", "tiny"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        f"{part}={file.stem}"
+        for part in PARTS
+        for file in sorted((CONFIG_FOLDER / part).glob("*.yaml"))
+        if file.stem != "tiny"
+    ],
+)
+def test_every_part_of_the_real_model_composes_and_names_its_loader(choice):
+    config = resolved("model=qwen_image_edit_2511", choice)
+    part = config.model[choice.partition("=")[0].removeprefix("model/")]
+    assert callable(get_method(part["_target_"]))
+    signature = inspect.signature(get_method(part["_target_"]))
+    signature.bind(**{key: value for key, value in part.items() if key != "_target_"})
+    assert (part.get("folder") or part.get("file")).startswith("weights/")
+
+
+def test_identity_similarity_of_the_real_model_is_the_mean_of_the_three_of_the_paper(paper):
+    loaders = [part["_target_"].rpartition(".")[2] for part in paper.model.scorer.recognisers]
+    assert loaders == ["onnx_recogniser", "adaface_recogniser", "facenet_recogniser"]
+
+
+@pytest.mark.parametrize("name", ["faces/faces", "tiny", "lora/export", "lora/verify"])
 def test_configs_of_the_other_commands_compose(name):
     path = CONFIG_FOLDER / name
     with initialize_config_dir(str(path.parent), version_base="1.3"):

@@ -20,6 +20,7 @@ from torch import Tensor
 from pixelsmile.data.memory import FileMemory
 from pixelsmile.errors import UserError
 from pixelsmile.files import whole_file
+from pixelsmile.weights import need_weights
 
 
 def content_key(*parts: object) -> str:
@@ -50,7 +51,7 @@ def folder_fingerprint(place: str | Path) -> str:
     root = Path(place)
     files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
     if not files:
-        raise UserError(f"No weights at {root}: check the paths of the model's configuration.")
+        need_weights(root)
     digest = hashlib.sha256()
     for path in files:
         size = path.stat().st_size

@@ -16,6 +16,8 @@ from diffusers import AutoencoderKLQwenImage
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCausalConv3d
 from torch import Tensor, nn
 
+from pixelsmile.weights import need_weights, reading
+
 
 class SingleFrameConv(nn.Conv2d):
     """What a causal 3-D convolution does to one frame, (B, C, 1, H, W) to (B, C', 1, H', W')."""
@@ -94,9 +96,25 @@ class Autoencoder(nn.Module):
         )
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Load from the `vae` folder of a diffusers pipeline."""
-        return cls(AutoencoderKLQwenImage.from_pretrained(Path(folder), torch_dtype=torch.float32))
+    def from_pretrained(cls, folder: str | Path, *, dtype: str = "float32") -> Self:
+        """Load from the `vae` folder of a diffusers pipeline.
+
+        Args:
+            folder: The folder.
+            dtype: Of the weights, by name; latents and images are float32 at any.
+
+        Raises:
+            UserError: If the folder is missing or damaged; it says how to get it.
+        """
+        path = need_weights(folder)
+        with reading(path, "VAE"):
+            vae = AutoencoderKLQwenImage.from_pretrained(path, torch_dtype=getattr(torch, dtype))
+        return cls(vae)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return next(self.vae.parameters()).dtype
 
     def without_encoder(self) -> Self:
         """Let go of the half that only `encode` needs, and return what is left."""
@@ -109,8 +127,8 @@ class Autoencoder(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the mode of the posterior, normalised: (B, 3, H, W) to (B, C, h, w)."""
-        moments = self.vae.quant_conv(self.vae.encoder(images.unsqueeze(2)))
-        mode = moments.chunk(2, dim=1)[0].squeeze(2)
+        moments = self.vae.quant_conv(self.vae.encoder(images.unsqueeze(2).to(self.dtype)))
+        mode = moments.chunk(2, dim=1)[0].squeeze(2).float()
         return (mode - self.mean) / self.std
 
     def decode(self, latents: Tensor, *, clamp: bool = True) -> Tensor:
@@ -121,6 +139,6 @@ class Autoencoder(nn.Module):
             clamp: Cut to [-1, 1] as the stock VAE does. A loss wants False, because a cut pixel
                 has no gradient.
         """
-        latents = latents * self.std + self.mean
-        images = self.vae.decoder(self.vae.post_quant_conv(latents.unsqueeze(2))).squeeze(2)
+        latents = (latents.float() * self.std + self.mean).to(self.dtype).unsqueeze(2)
+        images = self.vae.decoder(self.vae.post_quant_conv(latents)).squeeze(2).float()
         return images.clamp(-1, 1) if clamp else images

@@ -3,14 +3,18 @@
 Shapes: B batch, C latent channels, H W latent, L text tokens, D text width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import torch
-from diffusers import QwenImageEditPlusPipeline, QwenImageTransformer2DModel
+from diffusers import QwenImageTransformer2DModel
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
+
+from pixelsmile.errors import UserError
+from pixelsmile.lora import Adapter, Layer, read_adapter, write_adapter
+from pixelsmile.weights import need_weights, reading
 
 LORA_TARGETS = (
     "to_q",
@@ -97,10 +101,14 @@ class Backbone(nn.Module):
             folder: The folder.
             dtype: Of the frozen base, a torch dtype or its name; adapters stay float32.
             kwargs: Passed on to `Backbone`.
+
+        Raises:
+            UserError: If the folder is missing or damaged; it says how to get it.
         """
         if isinstance(dtype, str):
             dtype = getattr(torch, dtype)
-        base = QwenImageTransformer2DModel.from_pretrained(Path(folder), torch_dtype=dtype)
+        with reading(need_weights(folder), "transformer"):
+            base = QwenImageTransformer2DModel.from_pretrained(Path(folder), torch_dtype=dtype)
         backbone = cls(base, **kwargs)  # pyright: ignore[reportArgumentType]
         for parameter in backbone.adapter_parameters():
             parameter.data = parameter.data.float()
@@ -163,21 +171,65 @@ class Backbone(nn.Module):
             )
         set_peft_model_state_dict(self.transformer, state)
 
-    def save_adapter(self, folder: str | Path) -> None:
-        """Write `pytorch_lora_weights.safetensors` with rank and alpha, as diffusers loads it."""
-        state: dict[str, nn.Module | Tensor] = {
-            name: value.detach().cpu() for name, value in self.adapter_state().items()
-        }
-        metadata = {
-            "r": self.lora_config.r,
-            "lora_alpha": self.lora_config.lora_alpha,
-            "target_modules": sorted(self.lora_config.target_modules or ()),
-        }
-        QwenImageEditPlusPipeline.save_lora_weights(
-            Path(folder),
-            transformer_lora_layers=state,
-            transformer_lora_adapter_metadata=metadata,
+    def adapter(self, facts: Mapping[str, str] | None = None) -> Adapter:
+        """Return the adapter as a LoRA file holds it.
+
+        Args:
+            facts: What the file says about the training, see `pixelsmile.lora.facts`.
+        """
+        state = {name: value.detach().cpu() for name, value in self.adapter_state().items()}
+        modules = sorted(
+            name.removesuffix(".lora_A.weight") for name in state if name.endswith("lora_A.weight")
         )
+        layers = {
+            module: Layer(
+                state[f"{module}.lora_A.weight"],
+                state[f"{module}.lora_B.weight"],
+                self.lora_config.lora_alpha,
+            )
+            for module in modules
+        }
+        return Adapter(layers, facts or {})
+
+    def save_adapter(self, folder: str | Path, facts: Mapping[str, str] | None = None) -> Path:
+        """Write `pytorch_lora_weights.safetensors` as diffusers loads it: with rank and alpha.
+
+        Args:
+            folder: Is made if missing; the file is there whole or not at all.
+            facts: Go into the file's metadata.
+        """
+        return write_adapter(self.adapter(facts), Path(folder))
+
+    def load_adapter(self, file: str | Path, *, scale: float | None = None) -> None:
+        """Load a LoRA file of any dialect; the result is what the file means at its scale.
+
+        Args:
+            file: Of the same rank and modules as this adapter; its alpha may differ.
+            scale: Alpha / rank to apply; None takes what the file says, and 1 if it says nothing.
+
+        Raises:
+            UserError: If the file is damaged or made for other modules or another rank.
+        """
+        adapter = read_adapter(file, scale=scale)
+        own = self.lora_config.lora_alpha / self.lora_config.r
+        state: dict[str, Tensor] = {}
+        for module, layer in adapter.map(lambda x: x.folded(own)).layers.items():
+            state[f"{module}.lora_A.weight"] = layer.down
+            state[f"{module}.lora_B.weight"] = layer.up
+        expected = self.adapter_state()
+        wrong = sorted(
+            name
+            for name in expected.keys() | state.keys()
+            if name not in expected
+            or name not in state
+            or expected[name].shape != state[name].shape
+        )
+        if wrong:
+            raise UserError(
+                f"{file} does not fit this model in {len(wrong)} tensors, e.g. {wrong[0]!r}: use "
+                f"the base, rank and targets it was trained with (here rank {self.lora_config.r})."
+            )
+        set_peft_model_state_dict(self.transformer, state)
 
 
 def _check_targets(transformer: nn.Module, targets: Sequence[str]) -> None:

@@ -32,6 +32,8 @@ class PromptStates(NamedTuple):
     shared: Tensor  # (P, D), the tokens that all prompts begin with
     suffixes: Tensor  # (K, T, D), what follows them
 
+from pixelsmile.weights import need_weights, reading
+
 
 class PromptEncoder(nn.Module):
     """Encode edit instructions together with the image they are about.
@@ -83,14 +85,20 @@ class PromptEncoder(nn.Module):
         stock_positions: bool = True,
         dtype: torch.dtype | str = torch.float32,
     ) -> Self:
-        """Load `text_encoder` and `processor` from a pipeline folder."""
+        """Load `text_encoder` and `processor` from a pipeline folder.
+
+        Raises:
+            UserError: If one of them is missing or damaged; it says how to get it.
+        """
         if isinstance(dtype, str):
             dtype = getattr(torch, dtype)
         folder = Path(folder)
-        encoder = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            folder / "text_encoder", dtype=dtype
-        )
-        processor = AutoProcessor.from_pretrained(folder / "processor")
+        with reading(need_weights(folder / "text_encoder"), "text encoder"):
+            encoder = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                folder / "text_encoder", dtype=dtype
+            )
+        with reading(need_weights(folder / "processor"), "processor of the text encoder"):
+            processor = AutoProcessor.from_pretrained(folder / "processor")
         return cls(encoder, processor, size=size, stock_positions=stock_positions)
 
     @torch.no_grad()

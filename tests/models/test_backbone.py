@@ -5,9 +5,12 @@ import json
 import pytest
 import torch
 from diffusers import QwenImageEditPlusPipeline
+from diffusers.utils import convert_state_dict_to_diffusers
 from safetensors import safe_open
 
+from pixelsmile.errors import UserError
 from pixelsmile.faces.tiny.architectures import TEXT_WIDTH, tiny_transformer
+from pixelsmile.lora import write_adapter
 from pixelsmile.models.backbone import LORA_TARGETS, Backbone, pack_latents, unpack_latents
 
 RANK, ALPHA, LAYERS = 2, 6, 2
@@ -255,6 +258,55 @@ def test_loading_the_adapter_state_restores_the_velocity(backbone, inputs):
     assert not torch.equal(other(*inputs), expected)
     other.load_adapter_state(backbone.adapter_state())
     assert torch.equal(other(*inputs), expected)
+
+
+def test_saved_facts_are_in_the_file(backbone, tmp_path):
+    facts = {"pixelsmile.domain": "anime", "pixelsmile.steps": "7"}
+    with safe_open(backbone.save_adapter(tmp_path, facts), "pt") as file:
+        assert facts.items() <= file.metadata().items()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dialect", ["diffusers", "comfyui", "kohya"])
+def test_file_of_any_dialect_and_alpha_restores_the_velocity(backbone, inputs, tmp_path, dialect):
+    expected = backbone(*inputs)
+    file = write_adapter(backbone.adapter(), tmp_path / "a.safetensors", dialect)
+    same = Backbone(tiny_transformer(0, layers=LAYERS, heads=2), rank=RANK, alpha=ALPHA)
+    same.load_adapter(file)
+    assert torch.equal(same(*inputs), expected)
+    other = Backbone(tiny_transformer(0, layers=LAYERS, heads=2), rank=RANK, alpha=2 * ALPHA)
+    other.load_adapter(file)
+    torch.testing.assert_close(other(*inputs), expected, atol=2e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_file_of_the_release_restores_the_velocity_at_the_chosen_scale(backbone, inputs, tmp_path):
+    """Its mixture of names loses four of twelve kinds of modules in stock diffusers."""
+    mixed = convert_state_dict_to_diffusers(backbone.adapter_state())
+    QwenImageEditPlusPipeline.save_lora_weights(tmp_path, mixed)
+    fresh = Backbone(tiny_transformer(0, layers=LAYERS, heads=2), rank=RANK, alpha=ALPHA)
+    fresh.load_adapter(tmp_path, scale=ALPHA / RANK)
+    assert torch.equal(fresh(*inputs), backbone(*inputs))
+    fresh.load_adapter(tmp_path)
+    assert not torch.allclose(fresh(*inputs), backbone(*inputs), atol=1e-3)
+
+
+def test_file_of_another_rank_or_depth_is_refused(backbone, tmp_path):
+    backbone.save_adapter(tmp_path)
+    for layers, rank in ((1, RANK), (LAYERS, RANK + 1)):
+        other = Backbone(tiny_transformer(0, layers=layers, heads=2), rank=rank)
+        with pytest.raises(UserError, match=r"does not fit this model in \d+ tensors, e\.g\."):
+            other.load_adapter(tmp_path)
+
+
+def test_missing_transformer_says_how_to_get_it(tmp_path):
+    folder = tmp_path / "Qwen-Image-Edit-2511" / "transformer"
+    with pytest.raises(UserError, match=r"(?s)No weights at .*Qwen/Qwen-Image-Edit-2511.*hf down"):
+        Backbone.from_pretrained(folder)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"cannot be read as transformer .*hf download"):
+        Backbone.from_pretrained(folder)
 
 
 def test_adapter_of_another_model_is_refused(backbone):
