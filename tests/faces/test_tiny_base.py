@@ -45,11 +45,16 @@ def test_rows_come_as_often_as_the_fourth_power_of_their_strength(generator):
     torch.testing.assert_close(shares, torch.tensor([0, 1 / 17, 16 / 17]), atol=0.01, rtol=0)
 
 
-def test_a_large_sharpness_makes_the_labels_exact_and_one_keeps_them_proportional(generator):
-    scores = torch.tensor([[1.0, 0.5, *[0.0] * 10]]).repeat(9000, 1)
-    assert (draw_labels(scores, 20.0, generator) == 0).all()
-    share = (draw_labels(scores, 1.0, generator) == 1).float().mean()
-    assert share == pytest.approx(1 / 3, abs=0.02)
+def test_labels_are_drawn_in_proportion_to_the_candidates(generator):
+    scores = torch.tensor([[0.2, 1.0, 0.5, *[0.0] * 9]]).repeat(9000, 1)
+    assert (draw_labels(scores, 1.0, 1, generator) == 1).all()
+    labels = draw_labels(scores, 1.0, 2, generator)
+    shares = torch.bincount(labels, minlength=3) / len(labels)
+    torch.testing.assert_close(shares, torch.tensor([0, 2 / 3, 1 / 3]), atol=0.02, rtol=0)
+    blind = draw_labels(scores, 0.0, 12, generator)
+    torch.testing.assert_close(
+        torch.bincount(blind) / len(blind), torch.full((3,), 1 / 3), atol=0.02, rtol=0
+    )
 
 
 def test_only_the_patch_that_changes_weighs_more(editing_set):
@@ -61,8 +66,16 @@ def test_only_the_patch_that_changes_weighs_more(editing_set):
 def _train(folder: Path, data: EditingSet) -> None:
     transformer = tiny_transformer(0, layers=1, heads=1)
     start = {name: value.clone() for name, value in transformer.state_dict().items()}
-    settings = {"minutes": 0.0, "sharpness": 1.0, "learning_rate": 1e-2, "batch_size": 2}
-    average, report = train_base(transformer, [data], fast=False, **settings)
+    average, report = train_base(
+        transformer,
+        [data],
+        minutes=0.0,
+        sharpness=1.0,
+        candidates=2,
+        learning_rate=1e-2,
+        batch_size=2,
+        fast=False,
+    )
     moved = any(not torch.equal(value, start[name]) for name, value in average.state_dict().items())
     result = {"weights": transformer.state_dict(), "moved": moved, "report": report}
     torch.save(result, folder / f"{rank_and_count()[0]}.pt")

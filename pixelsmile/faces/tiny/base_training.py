@@ -63,9 +63,12 @@ def join_sets(first: EditingSet, second: EditingSet) -> EditingSet:
     )
 
 
-def draw_labels(scores: Tensor, sharpness: float, generator: torch.Generator) -> Tensor:
-    """Return one expression per image, (B,), drawn from its soft scores, (B, 12)."""
-    weights = torch.where(scores > 0, scores.clamp_min(1e-6) ** sharpness, 0.0)
+def draw_labels(
+    scores: Tensor, sharpness: float, candidates: int, generator: torch.Generator
+) -> Tensor:
+    """Return one expression per image, (B,), drawn from the highest of its soft scores, (B, 12)."""
+    highest = torch.zeros_like(scores).scatter(1, scores.topk(candidates).indices, 1.0)
+    weights = torch.where(scores * highest > 0, scores.clamp_min(1e-6) ** sharpness, 0.0)
     return torch.multinomial(weights, 1, generator=generator).squeeze(1)
 
 
@@ -98,8 +101,9 @@ def train_base(
     *,
     minutes: float,
     sharpness: float,
+    candidates: int,
     learning_rate: float,
-    batch_size: int = 12,
+    batch_size: int = 8,
     seed: int = 0,
     fast: bool = True,
 ) -> tuple[QwenImageTransformer2DModel, dict[str, float]]:
@@ -114,6 +118,7 @@ def train_base(
         minutes: Time budget.
         sharpness: Exponent on the soft scores when a label is drawn: 0 is blind to degree,
             large is exact.
+        candidates: How many of an image's highest scores a label is drawn from; 1 is exact.
         learning_rate: Peak of the schedule.
         batch_size: Images a step and process.
         seed: Of order, labels and noise.
@@ -137,7 +142,9 @@ def train_base(
     for fraction in budget:
         number = int(torch.multinomial(shares, 1, generator=shared))
         rows = draw_rows(strengths[number], batch_size, generator)
-        noise, sigma, text, clean, source = _draw_batch(sets[number], rows, sharpness, generator)
+        noise, sigma, text, clean, source = _draw_batch(
+            sets[number], rows, generator, sharpness=sharpness, candidates=candidates
+        )
         noisy = add_noise(clean, noise, sigma)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             predicted = _predict(network, noisy, sigma, source, text)
@@ -150,9 +157,14 @@ def train_base(
 
 
 def _draw_batch(
-    data: EditingSet, rows: Tensor, sharpness: float, generator: torch.Generator
+    data: EditingSet,
+    rows: Tensor,
+    generator: torch.Generator,
+    *,
+    sharpness: float,
+    candidates: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    labels = draw_labels(data.scores[rows], sharpness, generator)
+    labels = draw_labels(data.scores[rows], sharpness, candidates, generator)
     number = data.source_number[rows]
     neutral = data.neutral[number].float()
     text = join_suffix(neutral, data.suffixes[number, labels].float())
