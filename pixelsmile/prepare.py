@@ -41,13 +41,15 @@ def _encode_images(config: DictConfig, encoded: EncodedSet, samples: Sequence[Sa
     missing = encoded.missing_images(samples)
     if not missing:
         return
-    size = encoded.sizes.image
+    sizes = encoded.sizes
     parts = [instantiate(config.model[k]) for k in ("autoencoder", "encoder", "recogniser")]
     done = len(samples) - len(missing)
     with progress("Encoding images", len(samples), done=done) as advance:
         for start in range(0, len(missing), _BATCH):
             keys, batch = zip(*missing[start : start + _BATCH], strict=True)
-            for key, entry in zip(keys, encode_images(batch, size, *parts), strict=True):
+            for key, entry in zip(
+                keys, encode_images(batch, sizes.image, *parts, resize=sizes.resize), strict=True
+            ):
                 encoded.cache.write(key, entry)
             advance(len(batch))
 
@@ -60,7 +62,7 @@ def _encode_prompts(config: DictConfig, encoded: EncodedSet, sources: Sequence[S
     done = len(sources) - len(missing)
     with progress("Encoding prompts", len(sources), done=done) as advance:
         for key, sample in missing:
-            encoded.cache.write(key, encode_prompts(sample, text_encoder))
+            encoded.cache.write(key, encode_prompts(sample, encoded.sizes, text_encoder))
             advance(1)
 
 

@@ -7,10 +7,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pixelsmile.data.cache import TensorCache, folder_fingerprint
+from pixelsmile.data.crops import Resize
 from pixelsmile.data.datamodule import TripletDataModule
-from pixelsmile.data.encoded import EncodedSet, Sizes
-from pixelsmile.data.ffe import read_ffe
+from pixelsmile.data.encoded import EncodedSet
+from pixelsmile.data.images import Sizes
+from pixelsmile.data.reading import read_data
 from pixelsmile.data.samples import Sample
+from pixelsmile.data.splits import Faces
+from pixelsmile.data.triplets import samples_of
 from pixelsmile.models.sampler import sigma_schedule
 from pixelsmile.module import PixelSmile
 
@@ -20,15 +24,9 @@ OmegaConf.register_new_resolver(
 
 
 def read_samples(config: DictConfig) -> tuple[list[Sample], list[Sample]]:
-    """Return the training and validation samples, drawing synthetic faces where asked to."""
-    files = instantiate(config.data.files)
-    return tuple(  # pyright: ignore[reportReturnType]
-        read_ffe(*_as_list(files[split]), domain=config.domain.name) for split in ("train", "val")
-    )
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if OmegaConf.is_list(value) or isinstance(value, list) else [value]
+    """Return the samples that a run encodes: those of its triplets, and the held-out ones."""
+    faces = read_data(config)
+    return samples_of(faces.triplets), faces.val
 
 
 def encoded_set(config: DictConfig) -> EncodedSet:
@@ -46,7 +44,12 @@ def encoded_set(config: DictConfig) -> EncodedSet:
     )
     return EncodedSet(
         cache=TensorCache(config.paths.cache),
-        sizes=Sizes(image=model.sizes.image, text=model.sizes.text),
+        sizes=Sizes(
+            image=model.sizes.image,
+            text=model.sizes.text,
+            condition=model.sizes.condition,
+            resize=Resize(config.data.resize, config.data.vertical_bias),
+        ),
         image_fingerprint=repr(image_parts),
         prompt_fingerprint=repr(prompt_parts),
     )
@@ -60,16 +63,13 @@ def _settings(node: DictConfig) -> tuple[Any, ...]:
     return (folder_fingerprint(place), sorted(settings.items(), key=str))
 
 
-def build_datamodule(
-    config: DictConfig, train: list[Sample], val: list[Sample], encoded: EncodedSet
-) -> TripletDataModule:
+def build_datamodule(config: DictConfig, faces: Faces, encoded: EncodedSet) -> TripletDataModule:
     """Return the datamodule of prepared samples."""
-    pairs = config.data.pairs
     return TripletDataModule(
-        train,
-        val,
+        faces.train,
+        faces.val,
         encoded,
-        pairs=None if pairs is None else [tuple(pair) for pair in pairs],
+        triplets=faces.triplets,
         batch_size=config.data.batch_size,
         val_batch_size=config.data.val_batch_size,
         num_workers=config.data.num_workers,

@@ -11,7 +11,8 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pixelsmile.data.encoded import EncodedSet, load_image
+from pixelsmile.data.encoded import EncodedSet
+from pixelsmile.data.images import load_image
 from pixelsmile.data.samples import Sample, by_identity, check_disjoint, neutral_of
 from pixelsmile.data.triplets import Pair, Triplet, build_triplets, mine_pairs, strength_of
 from pixelsmile.expressions import index
@@ -98,8 +99,9 @@ class IdentityDataset(Dataset[IdentityBatch]):
     def __getitem__(self, position: int) -> IdentityBatch:
         sample = self.sources[position]
         image, prompts = self.encoded.image(sample), self.encoded.prompts(sample)
+        sizes = self.encoded.sizes
         return IdentityBatch(
-            image=load_image(sample, self.encoded.sizes.image),
+            image=load_image(sample, sizes.image, sizes.resize),
             source=image["latents"],
             neutral=prompts["neutral"],
             suffixes=prompts["suffixes"],
@@ -119,6 +121,7 @@ class TripletDataModule(LightningDataModule):
         val: Samples of other identities; their neutral images are edited.
         encoded: Where their encoded form is read.
         pairs: Confusing pairs; None mines them from the soft labels of `train`.
+        triplets: Of `train`, as its reader made them; None builds them from `pairs`.
         batch_size: Triplets per device and step.
         val_batch_size: Identities per device and validation step.
         num_workers: Loader processes per device.
@@ -138,6 +141,7 @@ class TripletDataModule(LightningDataModule):
         encoded: EncodedSet,
         *,
         pairs: Sequence[Pair] | None = None,
+        triplets: Sequence[Triplet] | None = None,
         batch_size: int = 4,
         val_batch_size: int = 1,
         num_workers: int = 0,
@@ -146,7 +150,8 @@ class TripletDataModule(LightningDataModule):
         super().__init__()
         check_disjoint(train, val)
         self.pairs = list(pairs) if pairs is not None else mine_pairs(train)
-        self.triplets = build_triplets(train, self.pairs)
+        built = build_triplets(train, self.pairs) if triplets is None else triplets
+        self.triplets = list(built)
         self.sources = [neutral_of(name, group) for name, group in by_identity(val).items()]
         self.encoded = encoded
         self.batch_size = batch_size

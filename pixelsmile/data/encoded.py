@@ -8,64 +8,32 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from pixelsmile.conditioning import split_suffix
 from pixelsmile.data.cache import TensorCache, content_key
-from pixelsmile.data.samples import Sample, open_image
+from pixelsmile.data.crops import DIRECT, Resize
+from pixelsmile.data.images import Sizes, load_image, load_landmarks
+from pixelsmile.data.samples import Sample
+from pixelsmile.data.squares import geometry, load_picture
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, prompt
 
-VERSION = 1
+VERSION = 2
 """Raised when the encoding itself changes, so that old entries are not found any more."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Edges of the square images, in pixels.
-
-    Attributes:
-        image: Of source and target, as the VAE sees them.
-        text: Of the image that the text encoder sees.
-    """
-
-    image: int
-    text: int
-
-
-def load_image(sample: Sample, size: int) -> Tensor:
-    """Return an image, (3, size, size), in [-1, 1]."""
-    image = open_image(sample.image)
-    if image.size != (size, size):
-        image = image.resize((size, size))
-    return pil_to_tensor(image).float() / 127.5 - 1
-
-
-def load_landmarks(sample: Sample, size: int) -> Tensor:
-    """Return five landmarks, (5, 2), in pixels of the resized image.
-
-    Raises:
-        UserError: If the annotations have none.
-    """
-    if sample.landmarks is None:
-        raise UserError(
-            f"Image {sample.image} has no landmarks, which face recognition needs: add "
-            "'landmarks' to its annotation line."
-        )
-    width, height = open_image(sample.image).size
-    scale = torch.tensor([size / width, size / height])
-    return torch.tensor(sample.landmarks, dtype=torch.float32) * scale
 
 
 def image_key(sample: Sample, sizes: Sizes, fingerprint: str) -> str:
     """Return the key of `encode_images` for one sample."""
-    parts = ("image", VERSION, fingerprint, sizes.image, sample.landmarks, sample.image)
+    crop = geometry(sample, sizes.resize)
+    parts = ("image", VERSION, fingerprint, sizes.image, crop, sample.landmarks, sample.image)
     return content_key(*parts)
 
 
 def prompt_key(sample: Sample, sizes: Sizes, fingerprint: str) -> str:
     """Return the key of `encode_prompts` for one source."""
-    return content_key("prompts", VERSION, fingerprint, sizes.text, sample.domain, sample.image)
+    crop = geometry(sample, sizes.resize)
+    parts = ("prompts", VERSION, fingerprint, sizes.text, crop, sample.domain, sample.image)
+    return content_key(*parts)
 
 
 @torch.no_grad()
@@ -75,14 +43,16 @@ def encode_images(
     autoencoder: torch.nn.Module,
     encoder: torch.nn.Module,
     recogniser: torch.nn.Module,
+    *,
+    resize: Resize = DIRECT,
 ) -> list[dict[str, Tensor]]:
     """Return per image its latents, (C, h, w), and what the losses compare with.
 
     `feature`, (F,), and `identity`, (E,), are those of the VAE's reconstruction, so that the
     VAE's own blur is on both sides of each comparison; `landmarks`, (5, 2), are in pixels.
     """
-    images = torch.stack([load_image(sample, size) for sample in samples])
-    landmarks = torch.stack([load_landmarks(sample, size) for sample in samples])
+    images = torch.stack([load_image(sample, size, resize) for sample in samples])
+    landmarks = torch.stack([load_landmarks(sample, size, resize) for sample in samples])
     latents = autoencoder.encode(images)  # pyright: ignore[reportCallIssue]
     decoded = autoencoder.decode(latents)  # pyright: ignore[reportCallIssue]
     columns = {
@@ -94,7 +64,9 @@ def encode_images(
     return [{name: column[i] for name, column in columns.items()} for i in range(len(samples))]
 
 
-def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> dict[str, Tensor]:
+def encode_prompts(
+    sample: Sample, sizes: Sizes, text_encoder: torch.nn.Module
+) -> dict[str, Tensor]:
     """Return the neutral prompt's embedding, (L, D), and what differs for each expression.
 
     `suffixes`, (12, T, D), replace the last T tokens of the neutral embedding: the text encoder
@@ -102,7 +74,7 @@ def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> dict[str, T
     the strength is applied at training time.
     """
     words = (NEUTRAL, *EXPRESSIONS)
-    image = open_image(sample.image)
+    image = load_picture(sample, sizes.text, sizes.resize)
     embeddings = text_encoder(image, [prompt(word, sample.domain) for word in words])
     differs = (embeddings - embeddings[:1]).abs().amax(dim=(0, 2)) > 1e-5
     length = int(differs.flip(0).nonzero().max()) + 1

@@ -1,0 +1,43 @@
+"""Read the faces that a config names: the border between a user's files and the package."""
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from rich.console import Console
+
+from pixelsmile.data.faults import summary
+from pixelsmile.data.splits import Faces
+from pixelsmile.errors import UserError
+
+
+def read_data(config: DictConfig, *, console: Console | None = None) -> Faces:
+    """Return both sets of a config; say in one line what was left out.
+
+    Args:
+        config: With the reader under `data.reader`.
+        console: Receives that line, by default stderr.
+
+    Raises:
+        UserError: If a path is not given or the data cannot be used.
+    """
+    try:
+        faces = instantiate(config.data.reader)
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        raise UserError(
+            f"{_missing_key(config)} is not given: say where the data is, see the README."
+        ) from error
+    except InstantiationException as error:
+        if error.__cause__ is None:
+            raise
+        raise error.__cause__ from None  # Hydra wraps what a reader raises
+    if line := summary(list(faces.faults)):
+        console = Console(stderr=True, soft_wrap=True) if console is None else console
+        console.print(line, markup=False, highlight=False)
+    return faces
+
+
+def _missing_key(config: DictConfig) -> str:
+    """Return the first key of the data that must be given and is not."""
+    missing = [key for key in OmegaConf.missing_keys(config) if key.startswith("data.")]
+    return min(missing, default="A path of the data")
