@@ -22,6 +22,10 @@ CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 Main = Callable[[DictConfig], None]
 
 
+class EndedError(SystemExit):
+    """A command has done its work and its exit code is the answer, not a refusal by Hydra."""
+
+
 def command(config: str, *, next_step: str = "") -> Callable[[Main], Callable[[], None]]:
     """Make a command of a function that takes the composed config.
 
@@ -43,6 +47,8 @@ def command(config: str, *, next_step: str = "") -> Callable[[Main], Callable[[]
             with friendly():
                 try:
                     start(guarded)()
+                except EndedError:
+                    raise
                 except SystemExit as stop:
                     if stop.code == 1:
                         _suggest_keys(path)

@@ -25,6 +25,24 @@ class BadItemError(UserError):
         super().__init__(text)
         self.kind = kind
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.kind, str(self))
+
+
+class UnusableSetError(UserError):
+    """A set of which nothing usable is left, or that is wrong as a whole.
+
+    Args:
+        text: The sentence.
+        faults: The bad items that were left out before.
+    """
+
+    def __init__(self, text: str, faults: "Faults | None" = None) -> None:
+        found = tuple(faults.found) if faults is not None else ()
+        because = f" First of {len(found)} bad items: {found[0]}" if found else ""
+        super().__init__(text + because)
+        self.faults = found
+
 
 KINDS = {
     "line": "broken lines",

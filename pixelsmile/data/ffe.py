@@ -6,11 +6,10 @@ from typing import Any
 
 from pixelsmile.data import annotations
 from pixelsmile.data.annotations import Row, image_file, read_rows, require
-from pixelsmile.data.faults import BadItemError, Faults, shown
+from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError, shown
 from pixelsmile.data.samples import Sample, share_crop
 from pixelsmile.data.splits import Faces, pair_up, split_by_identity
 from pixelsmile.data.verify import Verifier, bad_images
-from pixelsmile.errors import UserError
 from pixelsmile.expressions import DOMAINS
 
 
@@ -95,10 +94,10 @@ def read_ffe(
                 samples[sample.image] = sample
     if not samples:
         wanted = f" of domain {domain!r}" if domain else ""
-        bad = f", {len(faults.found)} of them bad ({faults.found[0]})" if faults.found else ""
-        raise UserError(
-            f"The set is empty: {num_lines} images in {', '.join(map(str, files))}{bad}, "
-            f"none{wanted} can be used. Check the paths and the domain."
+        raise UnusableSetError(
+            f"The set is empty: {num_lines} images in {', '.join(map(str, files))}, "
+            f"none{wanted} can be used. Check the paths and the domain.",
+            faults,
         )
     return list(samples.values())
 

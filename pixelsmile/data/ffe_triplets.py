@@ -12,7 +12,7 @@ from typing import Any
 
 from pixelsmile.data import annotations
 from pixelsmile.data.annotations import Row, as_object, image_file, read_rows, require
-from pixelsmile.data.faults import BadItemError, Faults, shown
+from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError, shown
 from pixelsmile.data.ffe import as_list
 from pixelsmile.data.samples import Sample, check_disjoint
 from pixelsmile.data.splits import Faces, refuse_empty, split_by_identity
@@ -130,8 +130,8 @@ def read_triplets(
             with faults.item():
                 triplets.append(read.triplet(row, where))
     if not triplets:
-        bad = f" can be used, {faults.found[0]}" if faults.found else ""
-        raise UserError(f"The set is empty: no triplet in {', '.join(map(str, files))}{bad}.")
+        where = ", ".join(map(str, files))
+        raise UnusableSetError(f"The set is empty: no triplet in {where} can be used.", faults)
     return triplets
 
 

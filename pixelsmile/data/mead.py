@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelsmile.data.annotations import is_inside
-from pixelsmile.data.faults import BadItemError, Faults
+from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError
 from pixelsmile.data.frames import FrameCache
 from pixelsmile.data.samples import Sample
 from pixelsmile.data.splits import Faces, pair_up, split_by_identity
@@ -75,10 +75,10 @@ def read_mead(
     stills = store.frames([clip.path for clip in found], root, faults)
     samples = [_sample(clip, image) for clip in found for image in stills.get(clip.path, [])]
     if not samples:
-        because = f" First of {len(faults.found)}: {faults.found[0]}" if faults.found else ""
-        raise UserError(
+        raise UnusableSetError(
             f"No MEAD video can be used below {root}: data.root must hold folders such as "
-            f"M003/video/front/happy/level_1.{because}"
+            "M003/video/front/happy/level_1.",
+            faults,
         )
     train, val = split_by_identity(samples, val_share, faults)
     return pair_up(train, val, pairs, faults)

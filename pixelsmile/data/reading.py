@@ -21,8 +21,21 @@ def read_data(config: DictConfig, *, console: Console | None = None) -> Faces:
     Raises:
         UserError: If a path is not given or the data cannot be used.
     """
+    faces = call_reader(config)
+    if line := summary(list(faces.faults)):
+        console = Console(stderr=True, soft_wrap=True) if console is None else console
+        console.print(line, markup=False, highlight=False)
+    return faces
+
+
+def call_reader(config: DictConfig) -> Faces:
+    """Return what a config's reader returns.
+
+    Raises:
+        UserError: As `read_data`.
+    """
     try:
-        faces = instantiate(config.data.reader)
+        return instantiate(config.data.reader)
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         raise UserError(
             f"{_missing_key(config)} is not given: say where the data is, see the README."
@@ -31,10 +44,6 @@ def read_data(config: DictConfig, *, console: Console | None = None) -> Faces:
         if error.__cause__ is None:
             raise
         raise error.__cause__ from None  # Hydra wraps what a reader raises
-    if line := summary(list(faces.faults)):
-        console = Console(stderr=True, soft_wrap=True) if console is None else console
-        console.print(line, markup=False, highlight=False)
-    return faces
 
 
 def _missing_key(config: DictConfig) -> str:

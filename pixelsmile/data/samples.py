@@ -8,8 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pixelsmile.data.faults import BadItemError
-from pixelsmile.errors import UserError
+from pixelsmile.data.faults import BadItemError, UnusableSetError
 from pixelsmile.expressions import NEUTRAL
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
@@ -70,6 +69,7 @@ def _readable(path: Path) -> Iterator[Image.Image]:
     way_out = "replace it or remove its line from the annotations."
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks about the metadata of damaged files
             # A bomb of up to twice the limit is a mere warning, and half a gigabyte.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
@@ -127,12 +127,12 @@ def check_disjoint(train: Iterable[Sample], validation: Iterable[Sample]) -> Non
     """Refuse sets that share an identity.
 
     Raises:
-        UserError: If they do.
+        UnusableSetError: If they do.
     """
     shared = {s.identity for s in train} & {s.identity for s in validation}
     if shared:
         names = ", ".join(sorted(shared)[:3])
-        raise UserError(
+        raise UnusableSetError(
             f"Train and validation share {len(shared)} identities ({names}): "
             "give each identity to one of them, or the numbers mean nothing."
         )

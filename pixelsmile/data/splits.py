@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pixelsmile.data.faults import BadItemError, Faults
+from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError
 from pixelsmile.data.samples import Sample, by_identity, check_disjoint, neutral_of
 from pixelsmile.data.triplets import Pair, Triplet, build_triplets, check_pairs, mine_pairs
 from pixelsmile.errors import UserError
@@ -53,7 +53,8 @@ def split_by_identity(
         faults: Receives identities that are annotated with two splits.
 
     Raises:
-        UserError: If the share is out of range or a side stays empty.
+        UserError: If the share is out of range.
+        UnusableSetError: If a side stays empty.
     """
     if not 0 < val_share < 1:
         raise UserError(f"data.val_share={val_share}: give a number between 0 and 1.")
@@ -72,10 +73,11 @@ def split_by_identity(
         sides[side] += images
     for side, change in (("train", "lower"), ("val", "raise")):
         if not sides[side]:
-            raise UserError(
+            raise UnusableSetError(
                 f"The {side} set is empty: none of {len(groups)} identities falls into it. "
                 f"{change.capitalize()} data.val_share={val_share}, write 'split' into the "
-                "annotations, or name data.files.val."
+                "annotations, or name data.files.val.",
+                faults,
             )
     return sides["train"], sides["val"]
 
@@ -98,7 +100,9 @@ def pair_up(
         UserError: If a side is or gets empty, the sides share an identity, or a pair is none.
     """
     check_disjoint(train, val)
+    refuse_empty(train, val, faults)
     train, val = with_neutral(train, faults), with_neutral(val, faults)
+    refuse_empty(train, val, faults)
     chosen: list[Pair] = mine_pairs(train) if pairs is None else check_pairs(pairs)
     triplets = build_triplets(train, chosen, faults)
     paired = {triplet.source.identity for triplet in triplets}
@@ -121,9 +125,10 @@ def refuse_empty(train: Sequence[object], val: Sequence[object], faults: Faults)
     """Refuse a set of which nothing usable is left.
 
     Raises:
-        UserError: If a side is empty; it names the first bad item.
+        UnusableSetError: If a side is empty.
     """
     for name, side in (("training", train), ("validation", val)):
         if not side:
-            because = f" First of {len(faults.found)}: {faults.found[0]}" if faults.found else ""
-            raise UserError(f"The {name} set is empty: check data.files and the domain.{because}")
+            raise UnusableSetError(
+                f"The {name} set is empty: check data.files and the domain.", faults
+            )

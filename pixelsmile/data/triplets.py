@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pixelsmile.data.faults import BadItemError, Faults
+from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError
 from pixelsmile.data.samples import Sample, by_identity, neutral_of
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import CONFUSING_PAIRS, EXPRESSIONS, NEUTRAL, canonical, index
@@ -98,7 +98,7 @@ def build_triplets(
         UserError: If the set is empty, an identity has no neutral image, or has no pair.
     """
     if not samples:
-        raise UserError("The training set is empty: check data.files and the domain.")
+        raise UnusableSetError("The training set is empty: check data.files and the domain.")
     faults = Faults() if faults is None else faults
     triplets = []
     for identity, images in by_identity(samples).items():

@@ -156,16 +156,16 @@ def bad_images(samples: Sequence[Sample], verifier: Verifier | None, faults: Fau
 def _outside(sample: Sample, width: int, height: int) -> str | None:
     """Say that most of a face lies outside of its image, if it does."""
     if sample.box is not None and share_inside(sample.box, width, height) < _HALF:
-        what = f"box {shown([round(x) for x in sample.box])}"
+        what = f"box {shown([round(x) for x in sample.box])} lies"
     elif (
         sample.landmarks is not None
         and sum(0 <= x <= width and 0 <= y <= height for x, y in sample.landmarks) < _MIN_POINTS
     ):
-        what = "landmarks"
+        what = "landmarks lie"
     else:
         return None
     return (
-        f"Image {sample.image} is {width} x {height}, and its {what} lies outside: correct or "
+        f"Image {sample.image} is {width} x {height}, and its {what} outside: correct or "
         "remove its line in the annotations."
     )
 
