@@ -52,7 +52,7 @@ def check(config: DictConfig, console: Console) -> bool:
         UserError: If the config itself cannot be used.
     """
     settings = config.data.check
-    tolerated = _tolerated(config)
+    tolerated = tolerated_kinds(config)
     out = Path(settings.out)
     config = OmegaConf.merge(config, {"data": {"on_error": "skip"}})  # pyright: ignore
     try:
@@ -63,6 +63,9 @@ def check(config: DictConfig, console: Console) -> bool:
         faces = Faces([], [], [])
         findings = [Finding("set", str(error))]
         findings += [Finding(fault.kind, str(fault)) for fault in error.faults]
+    displaced = sum(kind == "misaligned" for kind, _ in findings)
+    if displaced <= settings.max_misaligned * (len(faces.train) + len(faces.val)):
+        tolerated.add("misaligned")
     usable = all(kind in tolerated for kind, _ in findings)
     resize = Resize(config.data.resize, config.data.vertical_bias)
     sheets = write_sheets(faces.triplets, resize, out)
@@ -77,7 +80,7 @@ def check(config: DictConfig, console: Console) -> bool:
     return usable
 
 
-def _tolerated(config: DictConfig) -> set[str]:
+def tolerated_kinds(config: DictConfig) -> set[str]:
     """Return the kinds of findings that leave the set usable.
 
     What a run leaves out by itself does, as long as something remains.

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pixelsmile.data.faults import BadItemError
 from pixelsmile.data.samples import Sample, by_identity, neutral_of, open_image
-from pixelsmile.data.shift import measure_shift
+from pixelsmile.data.shift import frame_follows, measure_shift
 from pixelsmile.data.verify import num_workers, share_inside
 from pixelsmile.progress import progress
 from pixelsmile.workers import run_parallel
@@ -138,7 +138,9 @@ def _compare(
 
 
 def shift_of_face(source: Image.Image, target: Image.Image, box: Sequence[float] | None) -> float:
-    """Return how far a face is displaced, as a share of the larger side of its box.
+    """Return how far a picture is displaced, as a share of the larger side of its face's box.
+
+    The face is looked at, then the rim: a head that turns is no displaced picture.
 
     Args:
         source: Grey image.
@@ -161,7 +163,21 @@ def shift_of_face(source: Image.Image, target: Image.Image, box: Sequence[float]
         )
         for image in (source, target)
     )
-    return float(np.hypot(*measure_shift(first, second)) / (face * scale))
+    right, down = measure_shift(first, second)
+    share = float(np.hypot(right, down) / (face * scale))
+    return share if share == 0 or _rim_moves(source, target, scale, right, down) else 0.0
+
+
+def _rim_moves(
+    source: Image.Image, target: Image.Image, scale: float, right: float, down: float
+) -> bool:
+    """Ask the rest of the picture, scaled alike, whether the face moved alone."""
+    edges = (max(8, round(source.width * scale)), max(8, round(source.height * scale)))
+    first, second = (
+        np.asarray(image.resize(edges, Image.Resampling.BILINEAR), dtype=float)
+        for image in (source, target)
+    )
+    return frame_follows(first, second, right, down)
 
 
 def _bounds(sample: Sample, size: tuple[int, int]) -> list[Finding]:

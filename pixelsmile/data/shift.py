@@ -8,6 +8,14 @@ _BLUR = 0.12
 _GAIN = 0.85
 """A displacement counts only if undoing it lowers the difference to this share or below."""
 
+_RIM = 0.08
+_RIM_GAIN = 0.67
+"""The same for the rim of a picture. Of 192 drawn faces with turning heads none came below 0.68;
+95 % of those displaced by 3 or 5 of 128 pixels did."""
+
+_NOISE = 0.3
+"""Difference in grey values that means nothing."""
+
 
 def measure_shift(source: np.ndarray, target: np.ndarray) -> tuple[float, float]:
     """Return by how many pixels the target lies to the right of and below the source.
@@ -62,11 +70,42 @@ def _explains(source: np.ndarray, target: np.ndarray, right: int, down: int) -> 
     """Tell whether the pictures are clearly more alike once the displacement is undone."""
     if right == down == 0:
         return True  # less than a pixel
+    everywhere = np.ones(source.shape, dtype=bool)
+    before, after = _differences(source, target, right, down, everywhere)
+    return after <= _GAIN * before
+
+
+def frame_follows(source: np.ndarray, target: np.ndarray, right: float, down: float) -> bool:
+    """Tell whether the rim of a picture is displaced as its face is.
+
+    A turn or a nod of the head moves the face and leaves the rim; a displaced picture moves both.
+    A rim without any drawing cannot tell, and is taken to follow.
+
+    Args:
+        source: Grey values from 0 to 255 of the whole picture, (H, W).
+        target: Of the same shape.
+        right: Displacement of the face in pixels.
+        down: Likewise.
+    """
+    height, width = source.shape
+    rim = np.ones(source.shape, dtype=bool)
+    y, x = (max(1, round(_RIM * edge)) for edge in (height, width))
+    rim[y:-y, x:-x] = False
+    before, after = _differences(source, target, round(right), round(down), rim)
+    _, drawing = _differences(source, source, round(right), round(down), rim)
+    return drawing < _NOISE or after + _NOISE <= _RIM_GAIN * (before + _NOISE)
+
+
+def _differences(
+    source: np.ndarray, target: np.ndarray, right: int, down: int, where: np.ndarray
+) -> tuple[float, float]:
+    """Return the mean difference as it is, and with the displacement undone."""
     height, width = source.shape
     rows, columns = height - abs(down), width - abs(right)
-    top, left = max(down, 0), max(right, 0)
-    moved = target[top : top + rows, left : left + columns]
-    still = source[max(-down, 0) :, max(-right, 0) :][:rows, :columns]
-    after = np.abs(moved - still).mean()
-    before = np.abs(target - source).mean()
-    return bool(after <= _GAIN * before)
+    moved = target[max(down, 0) :, max(right, 0) :][:rows, :columns]
+    still, kept = (
+        array[max(-down, 0) :, max(-right, 0) :][:rows, :columns] for array in (source, where)
+    )
+    before = np.abs(target - source)[where].mean()
+    after = np.abs(moved - still)[kept].mean() if kept.any() else before
+    return float(before), float(after)

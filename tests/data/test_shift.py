@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from pixelsmile.data.inspection import shift_of_face
 from pixelsmile.data.shift import measure_shift
@@ -48,6 +48,24 @@ def test_share_of_the_face_is_what_was_made(seed, share):
         found = shift_of_face(grey(seed), grey(seed, 3, share * face), box)
         expected = share * (face / (LARGE / 2) if box is None else 1)
         assert found == pytest.approx(expected, abs=0.012)
+
+
+def test_head_that_moves_before_a_still_background_is_no_displacement():
+    for seed in range(5):
+        source, moved = grey(seed), grey(seed, 2, 8.0)
+        target = source.copy()
+        inner = (30, 20, 226, 236)
+        target.paste(moved.crop(inner), inner)
+        assert shift_of_face(source, target, FACE) == 0
+        assert shift_of_face(source, moved, FACE) == pytest.approx(8 / 160, abs=0.01)
+
+
+def test_empty_background_cannot_tell_and_is_taken_to_move():
+    source = Image.new("L", (LARGE, LARGE), 255)
+    face = (60, 40, 200, 220)
+    source.paste(grey(1).crop(face), face)
+    target = ImageChops.offset(source, 9, 0)
+    assert shift_of_face(source, target, FACE) == pytest.approx(9 / 160, abs=0.01)
 
 
 def test_other_picture_or_an_empty_one_is_no_displacement():
