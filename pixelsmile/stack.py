@@ -15,6 +15,7 @@ from pixelsmile.data.reading import read_data
 from pixelsmile.data.samples import Sample
 from pixelsmile.data.splits import Faces
 from pixelsmile.data.triplets import samples_of
+from pixelsmile.errors import UserError
 from pixelsmile.models.sampler import sigma_schedule
 from pixelsmile.module import PixelSmile
 
@@ -32,6 +33,11 @@ def read_samples(config: DictConfig) -> tuple[list[Sample], list[Sample]]:
 def encoded_set(config: DictConfig) -> EncodedSet:
     """Return the reader of encoded samples; its keys cover data, sizes and weights."""
     model = config.model
+    if model.sizes.condition != model.sizes.image:
+        raise UserError(
+            f"model.sizes.condition={model.sizes.condition} differs from model.sizes.image="
+            f"{model.sizes.image}: sources of another size are not encoded yet, make them equal."
+        )
     image_parts = (
         folder_fingerprint(model.autoencoder.folder),
         _settings(model.encoder),

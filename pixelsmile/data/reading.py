@@ -10,6 +10,8 @@ from pixelsmile.data.faults import summary
 from pixelsmile.data.splits import Faces
 from pixelsmile.errors import UserError
 
+_MISSING = (MissingMandatoryValue, InterpolationToMissingValueError)
+
 
 def read_data(config: DictConfig, *, console: Console | None = None) -> Faces:
     """Return both sets of a config; say in one line what was left out.
@@ -36,17 +38,18 @@ def call_reader(config: DictConfig) -> Faces:
     """
     try:
         return instantiate(config.data.reader)
-    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
-        raise UserError(
-            f"{_missing_key(config)} is not given: say where the data is, see the README."
-        ) from error
-    except InstantiationException as error:
+    except _MISSING:
+        raise _not_given(config) from None
+    except InstantiationException as error:  # Hydra wraps what a reader raises
+        if isinstance(error.__cause__, _MISSING):
+            raise _not_given(config) from None
         if error.__cause__ is None:
             raise
-        raise error.__cause__ from None  # Hydra wraps what a reader raises
+        raise error.__cause__ from None
 
 
-def _missing_key(config: DictConfig) -> str:
-    """Return the first key of the data that must be given and is not."""
+def _not_given(config: DictConfig) -> UserError:
+    """Name the first key of the data that must be given and is not."""
     missing = [key for key in OmegaConf.missing_keys(config) if key.startswith("data.")]
-    return min(missing, default="A path of the data")
+    key = min(missing, default="A path of the data")
+    return UserError(f"{key} is not given: say where the data is, see the README.")
