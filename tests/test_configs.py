@@ -30,7 +30,9 @@ def resolved(*overrides):
     """Compose, fill in what a user must, and resolve every reference."""
     config = compose("name=test", "paths.weights=weights", *overrides)
     for key, value in FILES.items():
-        if key in OmegaConf.missing_keys(config):
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(config, parent)
+        if node is not None and OmegaConf.is_missing(node, name):
             OmegaConf.update(config, key, value)
     OmegaConf.resolve(config)
     return config

@@ -1,8 +1,11 @@
 """Read the faces that a config names: the border between a user's files and the package."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 from rich.console import Console
 
@@ -50,6 +53,15 @@ def call_reader(config: DictConfig) -> Faces:
 
 def _not_given(config: DictConfig) -> UserError:
     """Name the first key of the data that must be given and is not."""
-    missing = [key for key in OmegaConf.missing_keys(config) if key.startswith("data.")]
-    key = min(missing, default="A path of the data")
+    values = OmegaConf.to_container(config.data, resolve=False)
+    key = next(_missing_in(values, "data"), "A path of the data")
     return UserError(f"{key} is not given: say where the data is, see the README.")
+
+
+def _missing_in(values: Any, place: str) -> Iterator[str]:
+    """Yield the keys that are to be given and are not."""
+    if values == MISSING:
+        yield place
+    elif isinstance(values, dict):
+        for key, value in values.items():
+            yield from _missing_in(value, f"{place}.{key}")
