@@ -23,6 +23,8 @@ from pixelsmile.ceiling import measure_ceiling, true_renders
 from pixelsmile.checkpoints import WholeCheckpointIO
 from pixelsmile.command import command
 from pixelsmile.data.datamodule import TripletDataModule
+from pixelsmile.data.images import Sizes
+from pixelsmile.data.reading import read_data
 from pixelsmile.data.samples import Sample
 from pixelsmile.errors import UserError
 from pixelsmile.lora.facts import training_facts
@@ -31,7 +33,7 @@ from pixelsmile.pictures import strip_sheet
 from pixelsmile.prepare import prepare
 from pixelsmile.report import results_table, say_where_to_look, write_json
 from pixelsmile.scoring import Measured
-from pixelsmile.stack import build_datamodule, build_module, encoded_set, read_samples
+from pixelsmile.stack import build_datamodule, build_module, encoded_set
 
 CHECKPOINTS = "checkpoints"
 LAST = f"{CHECKPOINTS}/last.ckpt"
@@ -54,14 +56,15 @@ def train(config: DictConfig) -> Path:
 def _train_in(run: Path, checkpoint: Path | None, config: DictConfig) -> Path:
     """Prepare, measure, train, measure again and report, in an open run folder."""
     console = Console()
-    samples, held_out = read_samples(config)
-    encoded = prepare(config, samples, held_out)
-    data = build_datamodule(config, samples, held_out, encoded)
+    faces = read_data(config)
+    held_out = faces.val
+    encoded = prepare(config, *faces.needed)
+    data = build_datamodule(config, faces, encoded)
     module = build_module(config)
     trainer = build_trainer(config, run)
 
     assert module.scorer is not None  # a run always reports what it measured
-    ceiling = measure_ceiling(held_out, encoded.sizes.image, module.scorer, encoded.landmarks)
+    ceiling = measure_ceiling(held_out, encoded, module.scorer)
     before = known_before(run) or validate(trainer, module, data)
     write_json(run / "before.json", before)
     fit(trainer, module, data, checkpoint)
@@ -70,7 +73,7 @@ def _train_in(run: Path, checkpoint: Path | None, config: DictConfig) -> Path:
     after = module.results
     write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
     module.backbone.save_adapter(run / "lora", training_facts(config, trainer.global_step))
-    save_samples(run, module, held_out, encoded.sizes.image)
+    save_samples(run, module, held_out, encoded.sizes)
     console.print(results_table(before, after, ceiling))
     say_where_to_look(console, run)
     return run
@@ -193,10 +196,10 @@ def fit(
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
 
 
-def save_samples(run: Path, module: PixelSmile, held_out: Sequence[Sample], size: int) -> None:
+def save_samples(run: Path, module: PixelSmile, held_out: Sequence[Sample], sizes: Sizes) -> None:
     """Write the strips of the first held-out identity beside its true renders."""
     edits = module.examples[0]
-    truth = true_renders(held_out, edits.position, size)
+    truth = true_renders(held_out, edits.position, sizes)
     sheet = strip_sheet(edits.images, module.strengths, source=edits.source, truth=truth)
     Image.fromarray(sheet).save(run / "samples.png")
 

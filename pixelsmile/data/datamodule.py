@@ -11,9 +11,10 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pixelsmile.data.encoded import EncodedSet, load_image
+from pixelsmile.data.encoded import EncodedSet
+from pixelsmile.data.images import load_image
 from pixelsmile.data.samples import Sample, by_identity, check_disjoint, neutral_of
-from pixelsmile.data.triplets import Pair, Triplet, build_triplets, mine_pairs, strength_of
+from pixelsmile.data.triplets import Triplet, samples_of, strength_of
 from pixelsmile.expressions import index
 
 
@@ -98,8 +99,9 @@ class IdentityDataset(Dataset[IdentityBatch]):
     def __getitem__(self, position: int) -> IdentityBatch:
         sample = self.sources[position]
         image, prompts = self.encoded.image(sample), self.encoded.prompts(sample)
+        sizes = self.encoded.sizes
         return IdentityBatch(
-            image=load_image(sample, self.encoded.sizes.image),
+            image=load_image(sample, sizes.image, sizes.resize),
             source=image["latents"],
             neutral=prompts["neutral"],
             suffixes=prompts["suffixes"],
@@ -115,10 +117,9 @@ class TripletDataModule(LightningDataModule):
     Train and validation never share an identity.
 
     Args:
-        train: Samples to train on.
+        triplets: To train on.
         val: Samples of other identities; their neutral images are edited.
         encoded: Where their encoded form is read.
-        pairs: Confusing pairs; None mines them from the soft labels of `train`.
         batch_size: Triplets per device and step.
         val_batch_size: Identities per device and validation step.
         num_workers: Loader processes per device.
@@ -128,25 +129,23 @@ class TripletDataModule(LightningDataModule):
         `TripletBatch` in training, `IdentityBatch` in validation.
 
     Raises:
-        UserError: If a set is empty or without neutral images or pairs, or an identity is in both.
+        UserError: If an identity is in both, or a held-out one has no neutral image.
     """
 
     def __init__(
         self,
-        train: Sequence[Sample],
+        triplets: Sequence[Triplet],
         val: Sequence[Sample],
         encoded: EncodedSet,
         *,
-        pairs: Sequence[Pair] | None = None,
         batch_size: int = 4,
         val_batch_size: int = 1,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_disjoint(train, val)
-        self.pairs = list(pairs) if pairs is not None else mine_pairs(train)
-        self.triplets = build_triplets(train, self.pairs)
+        check_disjoint(samples_of(triplets), val)
+        self.triplets = list(triplets)
         self.sources = [neutral_of(name, group) for name, group in by_identity(val).items()]
         self.encoded = encoded
         self.batch_size = batch_size

@@ -15,15 +15,16 @@ from typing import Protocol
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from pixelsmile.data.cache import TensorCache, content_key
+from pixelsmile.data.images import Sizes, load_image, load_landmarks
 from pixelsmile.data.memory import file_digest
 from pixelsmile.data.samples import Sample, open_image
+from pixelsmile.data.squares import geometry, load_picture
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, prompt
 
-VERSIONS = {"image": 2, "face": 1, "prompts": 2}
+VERSIONS = {"image": 3, "face": 2, "prompts": 3}
 """Raised, each for itself, when an encoding changes, so that its old entries are not found."""
 
 Entry = dict[str, Tensor]
@@ -44,46 +45,9 @@ class Locator(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Edges of the square images, in pixels.
-
-    Attributes:
-        image: Of source and target, as the VAE sees them.
-        text: Of the image that the text encoder sees.
-    """
-
-    image: int
-    text: int
-
-
-def load_image(sample: Sample, size: int) -> Tensor:
-    """Return an image, (3, size, size), in [-1, 1]."""
-    image = open_image(sample.image)
-    if image.size != (size, size):
-        image = image.resize((size, size))
-    return pil_to_tensor(image).float() / 127.5 - 1
-
-
-def load_landmarks(sample: Sample, size: int) -> Tensor:
-    """Return five landmarks, (5, 2), in pixels of the resized image.
-
-    Raises:
-        UserError: If the annotations have none.
-    """
-    if sample.landmarks is None:
-        raise UserError(
-            f"Image {sample.image} has no landmarks, which face recognition needs: add "
-            "'landmarks' to its annotation line."
-        )
-    width, height = open_image(sample.image).size
-    scale = torch.tensor([size / width, size / height])
-    return torch.tensor(sample.landmarks, dtype=torch.float32) * scale
-
-
 def image_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
     """Return the key of `encode_image` for one sample."""
-    parts = (fingerprint, sizes.image, digest(sample.image))
+    parts = (fingerprint, sizes.image, geometry(sample, sizes.resize), digest(sample.image))
     return content_key("image", VERSIONS["image"], *parts)
 
 
@@ -98,13 +62,15 @@ def face_key(
     points: object = sample.landmarks
     if points is None and locator is not None:
         points = (locator.identity, sample.box)
-    parts = (fingerprint, sizes.image, points, digest(sample.image))
+    crop = geometry(sample, sizes.resize)
+    parts = (fingerprint, sizes.image, crop, points, digest(sample.image))
     return content_key("face", VERSIONS["face"], *parts)
 
 
 def prompt_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
     """Return the key of `encode_prompts` for one source."""
-    parts = (fingerprint, sizes.text, prompts_of(sample), digest(sample.image))
+    crop = geometry(sample, sizes.resize)
+    parts = (fingerprint, sizes.text, crop, prompts_of(sample), digest(sample.image))
     return content_key("prompts", VERSIONS["prompts"], *parts)
 
 
@@ -122,7 +88,7 @@ def reconstruct(
     The losses compare with features of the reconstruction, so that the VAE's own blur is on both
     sides of each comparison.
     """
-    images = load_image(sample, sizes.image)[None].to(device)
+    images = load_image(sample, sizes.image, sizes.resize)[None].to(device)
     latents = autoencoder.encode(images)  # pyright: ignore[reportCallIssue]
     return latents, autoencoder.decode(latents)  # pyright: ignore[reportCallIssue]
 
@@ -151,13 +117,13 @@ def encode_face(
         sample = replace(sample, landmarks=None if found is None else tuple(found))
     if sample.landmarks is None:
         return {"landmarks": torch.zeros(0, 2), "identity": torch.zeros(0)}
-    landmarks = load_landmarks(sample, sizes.image)
+    landmarks = load_landmarks(sample, sizes.image, sizes.resize)
     identity = recogniser(decoded, landmarks[None].to(decoded.device))
     return {"landmarks": landmarks, "identity": identity[0].cpu()}
 
 
 @torch.no_grad()
-def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> Entry:
+def encode_prompts(sample: Sample, sizes: Sizes, text_encoder: torch.nn.Module) -> Entry:
     """Return the neutral prompt's embedding, (L, D), and what differs for each expression.
 
     `suffixes`, (12, T, D), replace the last T tokens of the neutral embedding: the text encoder
@@ -165,7 +131,7 @@ def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> Entry:
     the strength is applied at training time. Both keep the dtype of the encoder, which loses
     nothing: bfloat16 for the real one, float32 for the tiny one.
     """
-    image = open_image(sample.image)
+    image = load_picture(sample, sizes.text, sizes.resize)
     states = text_encoder.share(image, prompts_of(sample))  # pyright: ignore[reportCallIssue]
     neutral = torch.cat([states.shared, states.suffixes[0]])
     return {"neutral": neutral.cpu(), "suffixes": states.suffixes[1:].cpu().clone()}

@@ -32,6 +32,7 @@ class PromptStates(NamedTuple):
     shared: Tensor  # (P, D), the tokens that all prompts begin with
     suffixes: Tensor  # (K, T, D), what follows them
 
+
 from pixelsmile.weights import need_weights, reading
 
 
