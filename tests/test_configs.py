@@ -17,7 +17,7 @@ from pixelsmile.command import CONFIG_FOLDER, unknown_key_hint
 from pixelsmile.losses import IdentityLoss, SymmetricTripletLoss, hinge, info_nce, log_ratio
 from tests.tiny_random import compose
 
-GROUPS = ("domain", "model", "data", "loss", "trainer", "experiment")
+GROUPS = ("domain", "model", "data", "loss", "trainer", "average")  # experiments: test_presets
 CHOICES = [
     (group, file.stem)
     for group in GROUPS
