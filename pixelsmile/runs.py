@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -38,6 +38,8 @@ def open_run(config: DictConfig) -> Iterator[tuple[Path, Path | None]]:
     run.mkdir(parents=True, exist_ok=True)
     with locked(run):
         checkpoint = checkpoint_of(run) if goes_on else None
+        if checkpoint and (changed := changed_settings(run, config)):
+            _say(f"{run} goes on with other settings than before: {', '.join(changed)}.")
         with whole_file(run / "config.yaml") as file:
             file.write(OmegaConf.to_yaml(config).encode())
         _point_to(run)
@@ -118,6 +120,25 @@ def newest_run(runs: Path, name: str, domain: str) -> Path | None:
         and not is_locked(config.parent)
     ]
     return max(found, key=_touched, default=None)
+
+
+def changed_settings(run: Path, config: DictConfig) -> list[str]:
+    """Return what is set differently than when the run was started last, as `key (was value)`."""
+    before = _settings(OmegaConf.create((run / "config.yaml").read_text()))
+    now = _settings(config)
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return [f"{key} (was {before.get(key)})" for key in keys if key not in ("name", "resume")]
+
+
+def _settings(node: Any, path: str = "") -> dict[str, Any]:
+    """Return every value of a config by its dotted key, references as they are written."""
+    plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+    if not isinstance(plain, dict):
+        return {path: plain}
+    parts = [
+        _settings(value, f"{path}.{key}" if path else str(key)) for key, value in plain.items()
+    ]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def _stem(name: str) -> str:

@@ -138,6 +138,22 @@ def test_auto_goes_on_with_the_newest_unfinished_run_of_that_name_and_domain(tmp
     assert (tmp_path / "latest").resolve() == wanted.resolve()
 
 
+def test_other_settings_than_before_are_named(tmp_path, capsys):
+    run = make_run(tmp_path, "mine", step=3)
+    other = config(tmp_path, name="mine", resume="auto")
+    with open_run(other):
+        pass
+    assert capsys.readouterr().err == ""
+    other.seed, other.paths.cache = 1, "${paths.runs}/cache"
+    with open_run(other):
+        pass
+    words = "goes on with other settings than before: paths.cache (was None), seed (was None)."
+    assert f"{run} {words}" in capsys.readouterr().err
+    with open_run(other):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 def test_auto_starts_a_new_run_where_there_is_none(tmp_path):
     make_run(tmp_path, "human-20250103-000000", step=3, finished=True)
     run, checkpoint = opened(tmp_path, resume="auto")
