@@ -80,11 +80,15 @@ class StepClock(Callback):
         self.started = 0.0
         self.ended: float | None = None
 
-    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Log the step that has ended."""
         now = time.perf_counter()
         step = now - self.started
@@ -123,7 +127,9 @@ class AdapterAverage(Callback):
             self.average[name] = start.to(parameter.device)
 
     @torch.no_grad()
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Take in the weights of an optimizer step, but not of one that was skipped."""
         if trainer.global_step == self.step:
             return

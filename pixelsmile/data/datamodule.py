@@ -73,7 +73,7 @@ class TripletDataset(Dataset[TripletBatch]):
         return len(self.triplets)
 
     def __getitem__(self, draw: Draw) -> TripletBatch:
-        source, a, b = self.triplets[draw.index]
+        source, a, b = self.triplets[draw.place]
         numbers = stream_generator(self.seed, "noise", *draw)
         prompts = self.encoded.prompts(source)
         image_a, image_b = self.encoded.image(a), self.encoded.image(b)

@@ -15,7 +15,7 @@ class Draw(NamedTuple):
     """One use of one triplet."""
 
     epoch: int
-    index: int  # of the triplet in the set
+    place: int  # of the triplet in the set
 
 
 def stream_seed(*parts: int | str) -> int:
@@ -45,7 +45,7 @@ class BatchOrder:
 
     Example:
         >>> order = BatchOrder(length=3, batch_size=3, seed=0)
-        >>> sorted(draw.index for draw in order.batch(7)), order.batch(7)[0].epoch
+        >>> sorted(draw.place for draw in order.batch(7)), order.batch(7)[0].epoch
         ([0, 1, 2], 7)
     """
 
@@ -62,9 +62,9 @@ class BatchOrder:
 
     def batch(self, position: int) -> list[Draw]:
         """Return the triplets of one batch, counted from the start of the training."""
-        epoch, place = divmod(position, self.batches_per_epoch)
+        epoch, number = divmod(position, self.batches_per_epoch)
         if self._shuffled[0] != epoch:
             generator = stream_generator(self.seed, "order", epoch)
             self._shuffled = epoch, torch.randperm(self.length, generator=generator).tolist()
-        start = place * self.batch_size
-        return [Draw(epoch, index) for index in self._shuffled[1][start : start + self.batch_size]]
+        start = number * self.batch_size
+        return [Draw(epoch, place) for place in self._shuffled[1][start : start + self.batch_size]]
