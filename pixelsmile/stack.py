@@ -1,9 +1,11 @@
 """Build the parts of a run from its config. A variant is another config, never a branch here."""
 
 import importlib.resources
+import importlib.util
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -99,9 +101,23 @@ def build_module(config: DictConfig) -> PixelSmile:
         identity=instantiate(loss.identity),
         triplet_weight=loss.triplet_weight,
         identity_weight=loss.identity_weight,
-        optimizer=instantiate(model.optimizer),
+        optimizer=_optimizer(model.optimizer),
         scheduler=instantiate(model.scheduler),
         sigmas=sigma_schedule(noise_levels, model.num_steps, tokens),
         strengths=tuple(model.strengths),
         seed=config.seed,
     )
+
+
+def _optimizer(node: DictConfig) -> Any:
+    """Return the optimizer's constructor, or say which package it lives in."""
+    try:
+        return instantiate(node)
+    except InstantiationException as error:
+        package = node._target_.partition(".")[0]
+        if importlib.util.find_spec(package) is not None:
+            raise
+        raise UserError(
+            f"The optimizer {node._target_} needs {package}, which is not installed: "
+            f"pip install {package}, or leave out optimizer=."
+        ) from error

@@ -11,9 +11,12 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pixelsmile.data.cache import content_key
 from pixelsmile.data.encoded import EncodedSet
 from pixelsmile.data.images import load_image
+from pixelsmile.data.order import BatchOrder, Draw, stream_generator
 from pixelsmile.data.samples import Sample, by_identity, check_disjoint, neutral_of
+from pixelsmile.data.stream import BatchStream
 from pixelsmile.data.triplets import Triplet, samples_of, strength_of
 from pixelsmile.expressions import index
 
@@ -37,6 +40,8 @@ class TripletBatch(NamedTuple):
     identity_b: Tensor  # (B, E)
     landmarks_a: Tensor  # (B, 5, 2), pixels of the target
     landmarks_b: Tensor  # (B, 5, 2)
+    noise: Tensor  # (B, C, h, w), standard normal, drawn for (seed, epoch, triplet)
+    uniform: Tensor  # (B,), in [0, 1), likewise; the noise level is made of it
 
 
 class IdentityBatch(NamedTuple):
@@ -52,17 +57,25 @@ class IdentityBatch(NamedTuple):
 
 
 class TripletDataset(Dataset[TripletBatch]):
-    """Triplets read from the cache, one at a time."""
+    """Triplets read from the cache, one at a time, with the noise of each use.
 
-    def __init__(self, triplets: Sequence[Triplet], encoded: EncodedSet) -> None:
+    Args:
+        triplets: To read.
+        encoded: Where.
+        seed: Of the noise.
+    """
+
+    def __init__(self, triplets: Sequence[Triplet], encoded: EncodedSet, seed: int = 0) -> None:
         self.triplets = triplets
         self.encoded = encoded
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.triplets)
 
-    def __getitem__(self, position: int) -> TripletBatch:
-        source, a, b = self.triplets[position]
+    def __getitem__(self, draw: Draw) -> TripletBatch:
+        source, a, b = self.triplets[draw.place]
+        numbers = stream_generator(self.seed, "noise", *draw)
         prompts = self.encoded.prompts(source)
         image_a, image_b = self.encoded.image(a), self.encoded.image(b)
         row_a, row_b = index(a.category), index(b.category)
@@ -83,6 +96,8 @@ class TripletDataset(Dataset[TripletBatch]):
             identity_b=image_b["identity"],
             landmarks_a=image_a["landmarks"],
             landmarks_b=image_b["landmarks"],
+            uniform=torch.rand((), generator=numbers),
+            noise=torch.randn(image_a["latents"].shape, generator=numbers),
         )
 
 
@@ -123,7 +138,10 @@ class TripletDataModule(LightningDataModule):
         batch_size: Triplets per device and step.
         val_batch_size: Identities per device and validation step.
         num_workers: Loader processes per device.
-        seed: Of the order of triplets.
+        seed: Of the order of triplets and of their noise.
+
+    Attributes:
+        num_batches: Of the training, see `train_dataloader`; at first those of one epoch.
 
     Batch:
         `TripletBatch` in training, `IdentityBatch` in validation.
@@ -148,22 +166,27 @@ class TripletDataModule(LightningDataModule):
         self.triplets = list(triplets)
         self.sources = [neutral_of(name, group) for name, group in by_identity(val).items()]
         self.encoded = encoded
-        self.batch_size = batch_size
+        self.order = BatchOrder(len(self.triplets), batch_size, seed)
+        self.num_batches = self.order.batches_per_epoch
         self.val_batch_size = val_batch_size
         self.num_workers = num_workers
-        self.seed = seed
 
-    def train_dataloader(self) -> DataLoader[TripletBatch]:
-        """Return triplets in an order fixed by the seed."""
-        return DataLoader(
-            TripletDataset(self.triplets, self.encoded),
-            batch_size=self.batch_size,
-            shuffle=True,
-            drop_last=len(self.triplets) >= self.batch_size,
+    def train_dataloader(self) -> BatchStream:
+        """Return the batches of the whole training in an order fixed by the seed."""
+        return BatchStream(
+            TripletDataset(self.triplets, self.encoded, self.order.seed),
+            self.order,
+            self.num_batches,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            generator=torch.Generator().manual_seed(self.seed),
+            fingerprint=self._fingerprint(),
         )
+
+    def _fingerprint(self) -> str:
+        """Return a hash of what gives batch numbers their meaning; folders may have moved."""
+        names = [
+            (t.source.identity, t.target_a.image.name, t.target_b.image.name) for t in self.triplets
+        ]
+        return content_key(names, self.order.batch_size, self.order.seed)[:16]
 
     def val_dataloader(self) -> DataLoader[IdentityBatch]:
         """Return held-out identities in a fixed order."""

@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from pixelsmile.callbacks import progress_bar
+from pixelsmile.callbacks import StepBar
 from pixelsmile.command import CONFIG_FOLDER
 from pixelsmile.data.reading import read_data
 from pixelsmile.prepare import prepare
@@ -36,7 +36,7 @@ def measure_base(weights: Path, domain: str, identities: int, folder: Path) -> d
     faces = read_data(config)
     data = build_datamodule(config, faces, prepare(config, *faces.needed))
     trainer = instantiate(
-        config.trainer, logger=False, enable_checkpointing=False, callbacks=[progress_bar()]
+        config.trainer, logger=False, enable_checkpointing=False, callbacks=[StepBar()]
     )
     return validate(trainer, build_module(config), data)
 
