@@ -206,7 +206,7 @@ def twins(
     for portrait in val:
         distances = np.bitwise_count(codes ^ np.uint64(portrait.code))
         for position in np.flatnonzero(distances <= max_distance):
-            other = train[position]
+            other = train[int(position)]
             if np.abs(other.thumb - portrait.thumb).mean() <= _ALIKE:
                 text = (
                     f"{portrait.sample.image} (validation) and {other.sample.image} (training) "
