@@ -9,7 +9,9 @@ from pixelsmile.data.samples import Sample, image_size, open_image
 
 def geometry(sample: Sample, resize: Resize) -> tuple[object, ...]:
     """Return what the pixels of a square image depend on beside its file and size."""
-    return (resize, sample.crop_box if resize.follows_box else None)
+    if resize.follows_box:
+        return (resize.mode, resize.vertical_bias, sample.crop_box)
+    return (resize.mode,)
 
 
 def place(sample: Sample, size: int, resize: Resize = DIRECT) -> Placement:

@@ -6,8 +6,10 @@ import torch
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.data import TripletDataModule, read_ffe
 from pixelsmile.data.cache import TensorCache
-from pixelsmile.data.encoded import EncodedSet, Sizes, load_image, load_landmarks
+from pixelsmile.data.encoded import EncodedSet
+from pixelsmile.data.images import Sizes, load_image, load_landmarks
 from pixelsmile.data.order import Draw
+from pixelsmile.data.triplets import build_triplets
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, index
 from tests.tiny_random import write_faces
@@ -47,8 +49,9 @@ def encoded(sets, tmp_path_factory):
 
 @pytest.fixture
 def make(sets, encoded):
-    def make(**options):
-        return TripletDataModule(*sets, encoded, **({"pairs": PAIRS, "batch_size": 3} | options))
+    def make(pairs=PAIRS, **options):
+        triplets = build_triplets(sets[0], pairs)
+        return TripletDataModule(triplets, sets[1], encoded, **({"batch_size": 3} | options))
 
     return make
 
@@ -167,21 +170,9 @@ def test_stream_of_other_data_is_not_continued(make):
             make(**other).train_dataloader().load_state_dict(state)
 
 
-def test_pairs_are_mined_where_none_are_given(make):
-    mined = make(pairs=None).pairs
-    assert {("fear", "surprised"), ("angry", "disgust")} < set(mined)
-    assert ("confident", "happy") in mined  # the exact scores overlap by 0.4
-
-
 def test_shared_identity_is_refused(sets, encoded):
     with pytest.raises(UserError, match="share 2 identities"):
-        TripletDataModule(sets[0], sets[0], encoded)
-
-
-def test_pair_that_no_image_shows_is_refused(sets, encoded):
-    train = [sample for sample in sets[0] if sample.category != "fear"]
-    with pytest.raises(UserError, match="no pair to contrast"):
-        TripletDataModule(train, sets[1], encoded, pairs=PAIRS[:1])
+        TripletDataModule(build_triplets(sets[0], PAIRS), sets[0], encoded)
 
 
 def test_unprepared_sample_is_refused_with_the_command(make, tmp_path, encoded):
