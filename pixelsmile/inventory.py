@@ -69,6 +69,8 @@ class Needs:
             "face": map(encoded.face_key, self.faces()),
             "prompts": map(encoded.prompt_key, self.prompts()),
         }
+        if encoded.sizes.of_source != encoded.sizes.image:
+            kinds["source"] = map(encoded.source_key, self.prompts())
         return {kind: sorted(set(keys)) for kind, keys in kinds.items()}
 
 

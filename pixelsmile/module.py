@@ -219,23 +219,21 @@ class PixelSmile(LightningModule):
             weights = torch.tensor(asked, device=self.device)
             start = neutral.expand(len(asked), -1, -1)
             text.append(interpolate_text(start, target.expand_as(start), weights))
-        images = self._sample(batch.source[row], torch.cat(text))
+        images = self._sample(batch.source[row], torch.cat(text), batch.image.shape[-1] // 8)
         edited = images[1:].unflatten(0, (len(EXPRESSIONS), len(asked)))
         if len(asked) < len(self.strengths):
             still = images[:1].expand(len(EXPRESSIONS), 1, *images.shape[1:])
             edited = torch.cat([still, edited], dim=1)
         return edited
 
-    def _sample(self, source: Tensor, text: Tensor, chunk: int = 25) -> Tensor:
-        """Edit one source, (C, h, w), with many prompts, (N, L, D), into (N, 3, H, W)."""
-        noise = torch.randn(1, *source.shape, generator=torch.Generator().manual_seed(self.seed))
-        noise = noise.to(source)
+    def _sample(self, source: Tensor, text: Tensor, edge: int, chunk: int = 25) -> Tensor:
+        """Edit one source, (C, h, w), by prompts, (N, L, D), into (N, 3, 8 edge, 8 edge)."""
+        numbers = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(1, len(source), edge, edge, generator=numbers).to(source)
         images = []
         for part in text.split(chunk):
-            shape = (len(part), *source.shape)
-            latents = sample(
-                self.backbone, noise.expand(shape), source.expand(shape), part, self.sigmas
-            )
+            start, clean = (x.expand(len(part), -1, -1, -1) for x in (noise, source))
+            latents = sample(self.backbone, start, clean, part, self.sigmas)
             images.append(self.autoencoder.decode(latents.float()))
         return torch.cat(images)
 

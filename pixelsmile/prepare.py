@@ -26,6 +26,7 @@ from pixelsmile.data.encoded import (
     encode_face,
     encode_image,
     encode_prompts,
+    encode_source,
     reconstruct,
 )
 from pixelsmile.data.faults import BadItemError, summary
@@ -105,6 +106,7 @@ def prepare(
         if share.rank == 0:
             manifest_of(config, keys).write(encoded.cache.folder)
         encode_pictures(config, encoded, needs, share)
+        encode_sources(config, encoded, needs, share)
         encode_words(config, encoded, needs, share)
         gc.collect()  # the encoders have to go before a backbone of 40 GB comes
         if wait:
@@ -143,6 +145,21 @@ def encode_pictures(config: DictConfig, encoded: EncodedSet, needs: Needs, share
                 cache.write(face_key, face)
             if key in lacking:
                 cache.write(key, encode_image(latents, decoded, encoder))
+            advance(1)
+
+
+def encode_sources(config: DictConfig, encoded: EncodedSet, needs: Needs, share: Share) -> None:
+    """Encode this process's share of the sources, unless their images say it all."""
+    own = [sample for sample in needs.prompts() if encoded.source_key(sample) in share]
+    missing = encoded.missing_sources(own)
+    if not missing:
+        return
+    device = _device()
+    autoencoder = instantiate(config.model.autoencoder).to(device)
+    with progress("Encoding sources", len(own), done=len(own) - len(missing)) as advance:
+        for key, sample in missing:
+            entry = encode_source(sample, encoded.sizes, autoencoder, device)
+            encoded.cache.write(key, entry)
             advance(1)
 
 

@@ -28,11 +28,6 @@ OmegaConf.register_new_resolver(
 def encoded_set(config: DictConfig) -> EncodedSet:
     """Return the reader of encoded samples; its keys cover data, sizes and weights."""
     model, cache = config.model, TensorCache(config.paths.cache)
-    if model.sizes.condition != model.sizes.image:
-        raise UserError(
-            f"model.sizes.condition={model.sizes.condition} differs from model.sizes.image="
-            f"{model.sizes.image}: sources of another size are not encoded yet, make them equal."
-        )
     autoencoder = _settings(model.autoencoder)
     text = _settings(model.text_encoder, "text_encoder", "processor")
     return EncodedSet(

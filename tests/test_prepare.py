@@ -320,6 +320,26 @@ def test_faces_that_nobody_finds_are_refused_by_name_or_counted(own, capsys):
         prepare(config, train, without(val, "landmarks", "box"))
 
 
+@torch.no_grad()
+def test_source_may_have_a_size_of_its_own(own, tiny_stack):
+    config, read = own
+    stored = set(TensorCache(config.paths.cache).stored())
+    config.model.sizes.condition = IMAGE // 2
+    train, val = read()
+    encoded = prepare(config, train, val)
+    assert len(set(encoded.cache.stored()) - stored) == 2  # one a source, and nothing anew
+    source = next(s for s in train if s.category == "neutral")
+    autoencoder = Autoencoder.from_pretrained(tiny_stack / "pipeline" / "vae")
+    latents = autoencoder.encode(load_image(source, IMAGE // 2)[None])[0]
+    torch.testing.assert_close(encoded.source(source), latents)
+
+    data = build_datamodule(config, pair_up(train, val, None, Faults()), encoded)
+    module = build_module(config)
+    assert module.terms(next(iter(data.train_dataloader())))[0].flow.isfinite()
+    edited = module.edit(next(iter(data.val_dataloader())), 0)
+    assert edited.shape == (12, 2, 3, IMAGE, IMAGE)
+
+
 # ---- several processes ----------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from pixelsmile.expressions import index
 class TripletBatch(NamedTuple):
     """What a training step receives: everything is encoded, nothing is an image."""
 
-    source: Tensor  # (B, C, h, w), clean latents
+    source: Tensor  # (B, C, h', w'), clean latents, of a size of their own
     neutral: Tensor  # (B, L, D), embedding of the neutral prompt
     target_a: Tensor  # (B, C, h, w)
     target_b: Tensor  # (B, C, h, w)
@@ -48,7 +48,7 @@ class IdentityBatch(NamedTuple):
     """What a validation step receives: one source a row, to be edited into everything."""
 
     image: Tensor  # (B, 3, H, W), the source in [-1, 1]
-    source: Tensor  # (B, C, h, w)
+    source: Tensor  # (B, C, h', w')
     neutral: Tensor  # (B, L, D)
     suffixes: Tensor  # (B, K, T, D)
     landmarks: Tensor  # (B, 5, 2), pixels of the source
@@ -80,7 +80,7 @@ class TripletDataset(Dataset[TripletBatch]):
         image_a, image_b = self.encoded.image(a), self.encoded.image(b)
         row_a, row_b = index(a.category), index(b.category)
         return TripletBatch(
-            source=self.encoded.image(source)["latents"],
+            source=self.encoded.source(source),
             neutral=prompts["neutral"],
             target_a=image_a["latents"],
             target_b=image_b["latents"],
@@ -113,14 +113,14 @@ class IdentityDataset(Dataset[IdentityBatch]):
 
     def __getitem__(self, position: int) -> IdentityBatch:
         sample = self.sources[position]
-        image, prompts = self.encoded.image(sample), self.encoded.prompts(sample)
+        prompts = self.encoded.prompts(sample)
         sizes = self.encoded.sizes
         return IdentityBatch(
             image=load_image(sample, sizes.image, sizes.resize),
-            source=image["latents"],
+            source=self.encoded.source(sample),
             neutral=prompts["neutral"],
             suffixes=prompts["suffixes"],
-            landmarks=image["landmarks"],
+            landmarks=self.encoded.landmarks(sample),
             position=torch.tensor(position),
             valid=torch.tensor(True),
         )

@@ -1,7 +1,8 @@
 """The encoded form of a set: what is computed once, under which key, and how it is read.
 
 There are three kinds of entries. `image` is what every image needs, `face` what a recogniser needs
-to compare it, and `prompts` what a source is asked for. An entry is a function of its key alone:
+to compare it, and `prompts` what a source is asked for. Where the source has a size of its own,
+`source` holds its latents. An entry is a function of its key alone:
 each is computed by itself, so it does not matter which process made it and beside which others.
 
 Shapes: C h w latent, L text tokens, T suffix tokens, D text width, F feature, E embedding.
@@ -51,6 +52,15 @@ def image_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = f
     return content_key("image", VERSIONS["image"], *parts)
 
 
+def source_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
+    """Return the key of a source's latents: of its `image` entry, if the sizes are the same."""
+    if sizes.of_source == sizes.image:
+        return image_key(sample, sizes, fingerprint, digest)
+    crop = geometry(sample, sizes.resize)
+    parts = (fingerprint, sizes.of_source, crop, digest(sample.image))
+    return content_key("source", VERSIONS["image"], *parts)
+
+
 def face_key(
     sample: Sample,
     sizes: Sizes,
@@ -91,6 +101,15 @@ def reconstruct(
     images = load_image(sample, sizes.image, sizes.resize)[None].to(device)
     latents = autoencoder.encode(images)  # pyright: ignore[reportCallIssue]
     return latents, autoencoder.decode(latents)  # pyright: ignore[reportCallIssue]
+
+
+@torch.no_grad()
+def encode_source(
+    sample: Sample, sizes: Sizes, autoencoder: torch.nn.Module, device: torch.device
+) -> Entry:
+    """Return `latents`, (C, h, w), of a source at its own size."""
+    images = load_image(sample, sizes.of_source, sizes.resize)[None].to(device)
+    return {"latents": autoencoder.encode(images)[0].cpu()}  # pyright: ignore[reportCallIssue]
 
 
 @torch.no_grad()
@@ -179,6 +198,14 @@ class EncodedSet:
                 return entry | self._read(key, sample)
         return {"landmarks": torch.zeros(5, 2), "identity": torch.zeros(0)} | entry
 
+    def source(self, sample: Sample) -> Tensor:
+        """Return a source's latents, (C, h, w), at the size of sources.
+
+        Raises:
+            UserError: If they are missing.
+        """
+        return self._read(self.source_key(sample), sample)["latents"]
+
     def prompts(self, sample: Sample) -> Entry:
         """Return an entry of `encode_prompts`.
 
@@ -199,6 +226,10 @@ class EncodedSet:
         """Return the key of a sample's `image` entry."""
         return image_key(sample, self.sizes, self.image_fingerprint, self._digest)
 
+    def source_key(self, sample: Sample) -> str:
+        """Return the key of the entry with a source's latents."""
+        return source_key(sample, self.sizes, self.image_fingerprint, self._digest)
+
     def face_key(self, sample: Sample) -> str:
         """Return the key of a sample's `face` entry."""
         fingerprint = str(self.face_fingerprint)
@@ -211,6 +242,10 @@ class EncodedSet:
     def missing_images(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
         """Return key and sample of each image that is not encoded yet."""
         return self._missing({self.image_key(sample): sample for sample in samples})
+
+    def missing_sources(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
+        """Return key and sample of each source whose latents are not encoded yet."""
+        return self._missing({self.source_key(sample): sample for sample in samples})
 
     def missing_faces(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
         """Return key and sample of each image whose face is not encoded yet."""

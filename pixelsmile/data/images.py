@@ -28,10 +28,10 @@ class Sizes:
     condition: int | None = None
     resize: Resize = DIRECT
 
-    def __post_init__(self) -> None:
-        """Let the source be as large as the target where nothing else is said."""
-        if self.condition is None:
-            object.__setattr__(self, "condition", self.image)
+    @property
+    def of_source(self) -> int:
+        """Return the size of the source."""
+        return self.image if self.condition is None else self.condition
 
 
 def load_image(sample: Sample, size: int, resize: Resize = DIRECT) -> Tensor:

@@ -1,22 +1,20 @@
 """Decode every image of a set once, in parallel, and remember which are whole."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from pixelsmile.data.faults import BadItemError, Faults, shown
+from pixelsmile.data.memory import FileMemory
 from pixelsmile.data.samples import Sample, open_image
 from pixelsmile.errors import UserError
-from pixelsmile.files import whole_file
 from pixelsmile.progress import Advance, progress
 from pixelsmile.workers import available, run_parallel
 
 _CHUNK = 16
-_SAVE_EVERY = 4096
 _WORTH_PROCESSES = 128
 """Images from which on it pays to start processes."""
 
@@ -35,11 +33,11 @@ class Verdict(NamedTuple):
 class Verifier:
     """Decodes images to see whether they are whole.
 
-    Verdicts are kept on disk under path, size and time of change, so that a second look at 60,000
-    images takes seconds.
+    Verdicts are remembered on disk, see `FileMemory`, so that a second look at 60,000 images takes
+    seconds.
 
     Attributes:
-        folder: Receives `verified.jsonl`.
+        folder: Receives `verified.json`.
         workers: Processes; `auto` is one per core.
     """
 
@@ -48,56 +46,36 @@ class Verifier:
 
     def __call__(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Verdict]]:
         """Yield each path with its verdict: known ones first, then new ones as they come."""
-        known = self._load()
-        pending: dict[str, Path] = {}
+        memory = FileMemory(_look, Path(self.folder) / "verified.json")
+        pending = []
         for path in dict.fromkeys(paths):
-            key = _key(path)
-            if key in known:
-                yield path, known[key]
+            verdict = _verdict(memory.recall(path))
+            if verdict is None:
+                pending.append(path)
             else:
-                pending[key] = path
+                yield path, verdict
         if pending:
             with progress("Checking images", len(pending)) as advance:
-                yield from self._decode(pending, known, advance)
+                yield from self._decode(pending, memory, advance)
 
     def _decode(
-        self, pending: dict[str, Path], known: dict[str, Verdict], advance: Advance
+        self, paths: Sequence[Path], memory: FileMemory, advance: Advance
     ) -> Iterator[tuple[Path, Verdict]]:
-        items = list(pending.items())
-        chunks = [items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK)]
-        workers = num_workers(self.workers) if len(items) >= _WORTH_PROCESSES else 1
-        unsaved = 0
+        chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+        workers = num_workers(self.workers) if len(paths) >= _WORTH_PROCESSES else 1
         try:
-            with closing(run_parallel(_verdicts, chunks, workers)) as finished:
-                for chunk, verdicts in finished:
-                    known.update(zip((key for key, _ in chunk), verdicts, strict=True))
-                    unsaved += len(chunk)
-                    if unsaved >= _SAVE_EVERY:
-                        self._save(known)
-                        unsaved = 0
+            with closing(run_parallel(_look_at_all, chunks, workers)) as finished:
+                for chunk, answers in finished:
+                    for path, answer in zip(chunk, answers, strict=True):
+                        with suppress(OSError):  # gone since
+                            memory.note(path, answer)
                     advance(len(chunk))
-                    yield from zip((path for _, path in chunk), verdicts, strict=True)
+                    for path, answer in zip(chunk, answers, strict=True):
+                        verdict = _verdict(answer)
+                        assert verdict is not None
+                        yield path, verdict
         finally:
-            if unsaved:
-                self._save(known)
-
-    @property
-    def _ledger(self) -> Path:
-        return Path(self.folder) / "verified.jsonl"
-
-    def _load(self) -> dict[str, Verdict]:
-        """Return what is known; a damaged ledger is begun anew."""
-        try:
-            lines = self._ledger.read_text(encoding="utf-8").splitlines()
-            rows = [json.loads(line) for line in lines]
-            return {key: Verdict(size and tuple(size), error) for key, size, error in rows}
-        except (OSError, ValueError, TypeError):
-            return {}
-
-    def _save(self, known: dict[str, Verdict]) -> None:
-        with whole_file(self._ledger) as file:
-            for key, verdict in known.items():
-                file.write(json.dumps([key, *verdict]).encode() + b"\n")
+            memory.save()
 
 
 def num_workers(value: int | str) -> int:
@@ -113,20 +91,29 @@ def num_workers(value: int | str) -> int:
     return value
 
 
-def _key(path: Path) -> str:
-    status = path.stat()
-    return f"{os.path.realpath(path)}:{status.st_size}:{status.st_mtime_ns}"
+def _look(path: Path) -> str:
+    """Decode an image and return the verdict as JSON."""
+    try:
+        return json.dumps(Verdict(open_image(path).size, None))
+    except UserError as error:
+        return json.dumps(Verdict(None, str(error)))
 
 
-def _verdicts(chunk: Sequence[tuple[str, Path]], check: Callable[[], None]) -> list[Verdict]:
-    verdicts = []
-    for _, path in chunk:
+def _look_at_all(paths: Sequence[Path], check: Callable[[], None]) -> list[str]:
+    answers = []
+    for path in paths:
         check()
-        try:
-            verdicts.append(Verdict(open_image(path).size, None))
-        except UserError as error:
-            verdicts.append(Verdict(None, str(error)))
-    return verdicts
+        answers.append(_look(path))
+    return answers
+
+
+def _verdict(answer: str | None) -> Verdict | None:
+    """Return what `_look` said, or None where nothing is known."""
+    try:
+        size, error = json.loads(answer or "")
+        return Verdict(size and tuple(size), error)
+    except (ValueError, TypeError):
+        return None
 
 
 def bad_images(samples: Sequence[Sample], verifier: Verifier | None, faults: Faults) -> set[Path]:

@@ -64,11 +64,13 @@ def test_stopping_half_way_keeps_what_was_decoded(paths, tmp_path, opened):
     assert done >= 16
 
 
-@pytest.mark.parametrize("content", ["", "{", '["a"]\n', "null\n", '["a", 3, 4]\n'])
+@pytest.mark.parametrize(
+    "content", ["", "{", '["a"]', "null", '{"a": 3}', '{"a": [1, 2, 3, 4, 5]}']
+)
 def test_damaged_ledger_is_begun_anew(paths, tmp_path, content):
     verifier = Verifier(tmp_path / "cache", 1)
     first = dict(verifier(paths))
-    (tmp_path / "cache" / "verified.jsonl").write_text(content)
+    (tmp_path / "cache" / "verified.json").write_text(content)
     assert dict(verifier(paths)) == first
 
 
