@@ -26,6 +26,7 @@ from torch import Tensor
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.data.cache import TensorCache
 from pixelsmile.data.encoded import encode_prompts, prompts_of
+from pixelsmile.data.images import Sizes
 from pixelsmile.data.samples import Sample, open_image
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL
 from pixelsmile.models.text import PromptEncoder
@@ -62,6 +63,11 @@ def encode_whole(sample: Sample, encoder: PromptEncoder) -> Entry:
     return {"embeddings": torch.stack(rows).cpu()}
 
 
+def encode_shared(sample: Sample, encoder: PromptEncoder) -> Entry:
+    """Return what `prepare` stores of the same prompts."""
+    return encode_prompts(sample, Sizes(image=encoder.size, text=encoder.size), encoder)
+
+
 def largest_difference(whole: Entry, shared: Entry) -> float:
     """Return how far the two ways are apart, over every number of every prompt."""
     neutral = shared["neutral"]
@@ -81,7 +87,7 @@ def timed(work: Callable[[], Entry], cache: TensorCache, key: str) -> tuple[floa
 def measure(sample: Sample, encoder: PromptEncoder, repetitions: int, folder: Path) -> list[str]:
     """Return one row of the table: both ways in turn, medians."""
     cache = TensorCache(folder)
-    ways = {"whole": encode_whole, "shared": encode_prompts}
+    ways = {"whole": encode_whole, "shared": encode_shared}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     entries: dict[str, Entry] = {}
     for repetition in range(repetitions + 1):

@@ -22,6 +22,10 @@ CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 Main = Callable[[DictConfig], None]
 
 
+class EndedError(SystemExit):
+    """A command has done its work and its exit code is the answer, not a refusal by Hydra."""
+
+
 def command(
     config: str, *, next_step: str = "", verbs: Mapping[str, Main] | None = None
 ) -> Callable[[Main], Callable[[], None]]:
@@ -48,6 +52,8 @@ def command(
                 guarded = (friendly(next_step) if next_step else friendly())(chosen)
                 try:
                     start(guarded)()
+                except EndedError:
+                    raise
                 except SystemExit as stop:
                     if stop.code == 1:
                         _suggest_keys(path)

@@ -11,7 +11,10 @@ from pixelsmile.data.encoded import EncodedSet
 from pixelsmile.data.manifests import Manifest, read_manifests
 from pixelsmile.data.samples import Sample, by_identity, neutral_of
 
-_HOW_READ = frozenset({"batch_size", "val_batch_size", "num_workers", "workers"})
+_HOW_READ = frozenset(
+    {"batch_size", "val_batch_size", "num_workers", "workers", "on_error", "follow_links"}
+    | {"verifier", "check", "reader"}  # the reader's own settings are references to the others
+)
 """Settings of `data` that say how it is read and not what is read."""
 
 _ENCODING = ("sizes", "autoencoder", "encoder", "recogniser", "detector", "text_encoder")
@@ -66,6 +69,8 @@ class Needs:
             "face": map(encoded.face_key, self.faces()),
             "prompts": map(encoded.prompt_key, self.prompts()),
         }
+        if encoded.sizes.of_source != encoded.sizes.image:
+            kinds["source"] = map(encoded.source_key, self.prompts())
         return {kind: sorted(set(keys)) for kind, keys in kinds.items()}
 
 

@@ -4,7 +4,6 @@ Shapes: B batch of triplets, C h w latent, H W image, L text tokens, T suffix to
 S strengths, K the twelve expressions.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -16,8 +15,11 @@ from torch import Tensor, nn
 
 from pixelsmile.conditioning import interpolate_text, join_suffix
 from pixelsmile.data.datamodule import IdentityBatch, TripletBatch
+from pixelsmile.data.order import stream_seed
+from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.flow import add_noise, denoise, sample_sigma, velocity
+from pixelsmile.guard import StepGuard
 from pixelsmile.losses import IdentityLoss, SymmetricTripletLoss
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.backbone import Backbone
@@ -45,8 +47,7 @@ class Edits(NamedTuple):
 class PixelSmile(LightningModule):
     """Train a LoRA with flow matching, a symmetric triplet loss and an identity loss (Eq. 9).
 
-    Only the adapter learns and only the adapter enters a checkpoint. The step sees encoded batches
-    and decodes nothing but its own predictions.
+    Only the adapter learns and enters a checkpoint. The step decodes nothing but its predictions.
 
     Args:
         backbone: MMDiT with adapter.
@@ -104,16 +105,16 @@ class PixelSmile(LightningModule):
         self.results: dict[str, Any] = {}
         self.validated_step: int | None = None  # the step that `results` belong to
         self.examples: list[Edits] = []
-        self._step_started = 0.0
+        self.guard = StepGuard()
 
     # ---- training ---------------------------------------------------------------------------
 
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
         """Return the loss of Eq. 9."""
         terms, sigma = self.terms(batch)
-        loss = (
-            terms.flow + self.triplet_weight * terms.triplet + self.identity_weight * terms.identity
-        )
+        weighted = self.triplet_weight * terms.triplet + self.identity_weight * terms.identity
+        loss = terms.flow + weighted
+        self.guard.see(loss)
         size = len(batch.source)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
         for name, value in terms._asdict().items():
@@ -124,12 +125,12 @@ class PixelSmile(LightningModule):
         return loss
 
     def terms(self, batch: TripletBatch) -> tuple[Terms, Tensor]:
-        """Return the three losses of a batch, and the noise levels that were drawn, (B,).
+        """Return the three losses of a batch, and its noise levels, (B,).
 
         Both branches of a triplet share noise and noise level, and run as one batch of 2B.
         """
-        sigma = sample_sigma(torch.rand(len(batch.source), device=self.device))
-        noise = torch.randn_like(batch.target_a).repeat(2, 1, 1, 1)
+        sigma = sample_sigma(batch.uniform)
+        noise = batch.noise.repeat(2, 1, 1, 1)
         level = sigma.repeat(2)
         clean = torch.cat([batch.target_a, batch.target_b])
         noisy = add_noise(clean, noise, level)
@@ -144,10 +145,13 @@ class PixelSmile(LightningModule):
             if self.triplet_weight:
                 generated = self.encoder(images).chunk(2)
                 triplet = self.triplet(*generated, batch.feature_a, batch.feature_b)
-            if self.identity_weight:
+            active = self.identity.active(sigma)
+            if self.identity_weight and active.any():  # nobody looks at faces that do not count
                 landmarks = torch.cat([batch.landmarks_a, batch.landmarks_b])
-                generated = self.recogniser(images, landmarks).chunk(2)
-                identity = self.identity(*generated, batch.identity_a, batch.identity_b, sigma)
+                both = active.repeat(2)
+                known = batch.identity_a[active], batch.identity_b[active]
+                generated = self.recogniser(images[both], landmarks[both]).chunk(2)
+                identity = self.identity(*generated, *known, sigma[active]) * active.float().mean()
         return Terms(flow, triplet, identity), sigma
 
     @staticmethod
@@ -158,19 +162,24 @@ class PixelSmile(LightningModule):
         return interpolate_text(neutral, target, torch.cat([batch.strength_a, batch.strength_b]))
 
     def on_train_batch_start(self, batch: TripletBatch, batch_idx: int) -> None:
-        """Start the clock of the step."""
-        self._step_started = time.perf_counter()
-
-    def on_train_batch_end(self, outputs: Any, batch: TripletBatch, batch_idx: int) -> None:
-        """Log how long the step took."""
-        elapsed = time.perf_counter() - self._step_started
-        self.log("train/seconds_per_step", elapsed, batch_size=len(batch.source))
+        """Make dropout depend on the step alone."""
+        torch.manual_seed(stream_seed(self.seed, "step", batch_idx, self.global_rank))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the norm of the gradient before it is clipped."""
+        """Log the norm of the gradient before it is clipped; skip a step that is not finite."""
         gradients = [p.grad for p in self.backbone.adapter_parameters() if p.grad is not None]
-        norms = torch.stack([gradient.norm() for gradient in gradients])
-        self.log("train/gradient_norm", norms.norm(), batch_size=1)
+        norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        taken = self.trainer.strategy.reduce_boolean_decision(self.guard.judge(norm))
+        self.guard.count(taken)
+        if not taken:  # without gradients the optimizer touches neither weights nor its state
+            optimizer.zero_grad(set_to_none=True)
+        self.log("train/gradient_norm", norm, batch_size=1)
+        self.log("train/skipped", float(self.guard.skipped), batch_size=1)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Advance the learning rate, but not for a step that was skipped."""
+        if not self.guard.in_a_row:
+            super().lr_scheduler_step(scheduler, metric)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimise the adapter alone."""
@@ -192,19 +201,15 @@ class PixelSmile(LightningModule):
     def validation_step(self, batch: IdentityBatch, batch_idx: int) -> None:
         """Edit each identity into every expression at every strength, and score the edits."""
         assert self.scorer is not None
-        for row in range(len(batch.source)):
-            if not batch.valid[row]:
-                continue
-            images = self.edit(batch, row)
-            edits = self.score(images, batch, row)
+        for row in batch.valid.nonzero().flatten().tolist():
+            edits = self.score(self.edit(batch, row), batch, row)
             if len(self.examples) < 2:
                 self.examples.append(edits)
 
     def edit(self, batch: IdentityBatch, row: int) -> Tensor:
         """Return one identity in every expression and strength, (K, S, 3, H, W).
 
-        All edits share one noise. Strength 0 is the neutral prompt for every expression: it is
-        edited once.
+        All share one noise. Strength 0, the neutral prompt for every expression, is edited once.
         """
         neutral = batch.neutral[row].float()
         asked = [strength for strength in self.strengths if strength > 0]
@@ -214,23 +219,21 @@ class PixelSmile(LightningModule):
             weights = torch.tensor(asked, device=self.device)
             start = neutral.expand(len(asked), -1, -1)
             text.append(interpolate_text(start, target.expand_as(start), weights))
-        images = self._sample(batch.source[row], torch.cat(text))
+        images = self._sample(batch.source[row], torch.cat(text), batch.image.shape[-1] // 8)
         edited = images[1:].unflatten(0, (len(EXPRESSIONS), len(asked)))
         if len(asked) < len(self.strengths):
             still = images[:1].expand(len(EXPRESSIONS), 1, *images.shape[1:])
             edited = torch.cat([still, edited], dim=1)
         return edited
 
-    def _sample(self, source: Tensor, text: Tensor, chunk: int = 25) -> Tensor:
-        """Edit one source, (C, h, w), with many prompts, (N, L, D), into (N, 3, H, W)."""
-        generator = torch.Generator().manual_seed(self.seed)
-        noise = torch.randn(1, *source.shape, generator=generator).to(source)
+    def _sample(self, source: Tensor, text: Tensor, edge: int, chunk: int = 25) -> Tensor:
+        """Edit one source, (C, h, w), by prompts, (N, L, D), into (N, 3, 8 edge, 8 edge)."""
+        numbers = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn(1, len(source), edge, edge, generator=numbers).to(source)
         images = []
         for part in text.split(chunk):
-            shape = (len(part), *source.shape)
-            latents = sample(
-                self.backbone, noise.expand(shape), source.expand(shape), part, self.sigmas
-            )
+            start, clean = (x.expand(len(part), -1, -1, -1) for x in (noise, source))
+            latents = sample(self.backbone, start, clean, part, self.sigmas)
             images.append(self.autoencoder.decode(latents.float()))
         return torch.cat(images)
 
@@ -267,12 +270,27 @@ class PixelSmile(LightningModule):
         return {name: value for name, value in state.items() if ".lora_" in name}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Load an adapter; every one of its keys must be there and known."""
-        expected = set(self.state_dict())
-        if expected != set(state_dict):
-            different = sorted(expected ^ set(state_dict))
-            raise ValueError(
+        """Load an adapter; every one of its keys must be there and known.
+
+        Raises:
+            UserError: If a key is missing or unknown, or has another shape.
+        """
+        own = {name: value.shape for name, value in self.state_dict().items()}
+        given = {name: value.shape for name, value in state_dict.items()}
+        if different := sorted(n for n in own | given if own.get(n) != given.get(n)):
+            raise UserError(
                 f"The checkpoint differs from this model in {len(different)} adapter keys, e.g. "
-                f"{different[0]!r}: resume with the model and LoRA targets it was trained with."
+                f"{different[0]!r}: resume with the model, rank and LoRA targets of its run."
             )
         return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what was measured and skipped so far."""
+        checkpoint["guard"] = self.guard.state_dict()
+        checkpoint["validation"] = {"step": self.validated_step, "results": self.results}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over what `on_save_checkpoint` added."""
+        self.guard.load_state_dict(checkpoint["guard"])
+        self.validated_step = checkpoint["validation"]["step"]
+        self.results = checkpoint["validation"]["results"]

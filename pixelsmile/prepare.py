@@ -16,7 +16,7 @@ from itertools import chain
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from pixelsmile.command import command
@@ -26,14 +26,17 @@ from pixelsmile.data.encoded import (
     encode_face,
     encode_image,
     encode_prompts,
+    encode_source,
     reconstruct,
 )
+from pixelsmile.data.faults import BadItemError, summary
 from pixelsmile.data.memory import FileMemory
+from pixelsmile.data.reading import read_data
 from pixelsmile.data.samples import Sample
 from pixelsmile.errors import UserError
 from pixelsmile.inventory import Needs, manifest_of, prune, readable, take_stock
 from pixelsmile.progress import progress
-from pixelsmile.stack import encoded_set, read_samples
+from pixelsmile.stack import encoded_set
 
 PATIENCE = 1800.0
 """Seconds without a new entry after which a process no longer waits for the others."""
@@ -86,7 +89,7 @@ def prepare(
 
     Args:
         config: Of the run.
-        train: Samples to train on.
+        train: Samples to train on, those of its triplets.
         val: Samples of other identities.
         share: Of the work, by default as torchrun says.
         wait: Return when every process has done its share, and not only this one.
@@ -103,6 +106,7 @@ def prepare(
         if share.rank == 0:
             manifest_of(config, keys).write(encoded.cache.folder)
         encode_pictures(config, encoded, needs, share)
+        encode_sources(config, encoded, needs, share)
         encode_words(config, encoded, needs, share)
         gc.collect()  # the encoders have to go before a backbone of 40 GB comes
         if wait:
@@ -144,6 +148,21 @@ def encode_pictures(config: DictConfig, encoded: EncodedSet, needs: Needs, share
             advance(1)
 
 
+def encode_sources(config: DictConfig, encoded: EncodedSet, needs: Needs, share: Share) -> None:
+    """Encode this process's share of the sources, unless their images say it all."""
+    own = [sample for sample in needs.prompts() if encoded.source_key(sample) in share]
+    missing = encoded.missing_sources(own)
+    if not missing:
+        return
+    device = _device()
+    autoencoder = instantiate(config.model.autoencoder).to(device)
+    with progress("Encoding sources", len(own), done=len(own) - len(missing)) as advance:
+        for key, sample in missing:
+            entry = encode_source(sample, encoded.sizes, autoencoder, device)
+            encoded.cache.write(key, entry)
+            advance(1)
+
+
 def encode_words(config: DictConfig, encoded: EncodedSet, needs: Needs, share: Share) -> None:
     """Encode this process's share of the prompts."""
     own = [sample for sample in needs.prompts() if encoded.prompt_key(sample) in share]
@@ -153,7 +172,7 @@ def encode_words(config: DictConfig, encoded: EncodedSet, needs: Needs, share: S
     text_encoder = instantiate(config.model.text_encoder).to(_device())
     with progress("Encoding prompts", len(own), done=len(own) - len(missing)) as advance:
         for key, sample in missing:
-            encoded.cache.write(key, encode_prompts(sample, text_encoder))
+            encoded.cache.write(key, encode_prompts(sample, encoded.sizes, text_encoder))
             advance(1)
 
 
@@ -193,16 +212,16 @@ def refuse_faceless(config: DictConfig, encoded: EncodedSet, needs: Needs) -> No
     faceless = encoded.faceless(needs.faces())
     if not faceless:
         return
-    names = ", ".join(str(sample.image) for sample in faceless[:3])
-    more = f" and {len(faceless) - 3} more" if len(faceless) > 3 else ""
-    text = f"No face found in {len(faceless)} of {len(needs.faces())} images: {names}{more}"
-    skip = OmegaConf.select(config, "data.on_error", default="stop") == "skip"
-    if not skip or encoded.faceless(needs.held_out):
+    if config.data.on_error != "skip" or encoded.faceless(needs.held_out):
+        names = ", ".join(str(sample.image) for sample in faceless[:3])
+        more = f" and {len(faceless) - 3} more" if len(faceless) > 3 else ""
         raise UserError(
-            f"{text}. Add 'landmarks' or 'box' to their annotations, remove their lines, or "
-            "choose another model.detector."
+            f"No face found in {len(faceless)} of {len(needs.faces())} images: {names}{more}. Add "
+            "'landmarks' or 'box' to their annotations, remove their lines, or choose another "
+            "model.detector."
         )
-    _say(f"{text}. They are left out (data.on_error=skip).")
+    faults = [BadItemError("face", f"No face found in {s.image}.") for s in faceless]
+    _say(summary(faults) or "")
 
 
 def _device() -> torch.device:
@@ -226,7 +245,7 @@ def _say(text: str) -> None:
 def status(config: DictConfig) -> None:
     """Show what of a configuration is cached."""
     encoded = encoded_set(config)
-    needs = Needs.of(encoded, *read_samples(config))
+    needs = Needs.of(encoded, *read_data(config).needed)
     stock = take_stock(encoded.cache, manifest_of(config, needs.keys(encoded)))
     _remember(encoded)
     Console().print(stock.table(encoded.cache))
@@ -242,7 +261,7 @@ def prune_cache(config: DictConfig) -> None:
 @command("prepare", verbs={"status": status, "prune": prune_cache})
 def main(config: DictConfig) -> None:
     """Prepare both sets of a configuration."""
-    prepare(config, *read_samples(config), wait=False)
+    prepare(config, *read_data(config).needed, wait=False)
 
 
 if __name__ == "__main__":

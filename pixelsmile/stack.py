@@ -1,37 +1,28 @@
 """Build the parts of a run from its config. A variant is another config, never a branch here."""
 
 import importlib.resources
+import importlib.util
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pixelsmile.data.cache import TensorCache, folder_fingerprint
+from pixelsmile.data.crops import Resize
 from pixelsmile.data.datamodule import TripletDataModule
-from pixelsmile.data.encoded import EncodedSet, Sizes
-from pixelsmile.data.ffe import read_ffe
+from pixelsmile.data.encoded import EncodedSet
+from pixelsmile.data.images import Sizes
 from pixelsmile.data.memory import FileMemory, file_digest
-from pixelsmile.data.samples import Sample
-from pixelsmile.expressions import NEUTRAL
+from pixelsmile.data.splits import Faces
+from pixelsmile.errors import UserError
 from pixelsmile.models.sampler import sigma_schedule
 from pixelsmile.module import PixelSmile
 
 OmegaConf.register_new_resolver(
     "package_folder", lambda name: str(importlib.resources.files(name)), replace=True
 )
-
-
-def read_samples(config: DictConfig) -> tuple[list[Sample], list[Sample]]:
-    """Return the training and validation samples, drawing synthetic faces where asked to."""
-    files = instantiate(config.data.files)
-    return tuple(  # pyright: ignore[reportReturnType]
-        read_ffe(*_as_list(files[split]), domain=config.domain.name) for split in ("train", "val")
-    )
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if OmegaConf.is_list(value) or isinstance(value, list) else [value]
 
 
 def encoded_set(config: DictConfig) -> EncodedSet:
@@ -41,7 +32,12 @@ def encoded_set(config: DictConfig) -> EncodedSet:
     text = _settings(model.text_encoder, "text_encoder", "processor")
     return EncodedSet(
         cache=cache,
-        sizes=Sizes(image=model.sizes.image, text=model.sizes.text),
+        sizes=Sizes(
+            image=model.sizes.image,
+            text=model.sizes.text,
+            condition=model.sizes.condition,
+            resize=Resize(config.data.resize, config.data.vertical_bias),
+        ),
         image_fingerprint=repr((autoencoder, _settings(model.encoder))),
         face_fingerprint=repr((autoencoder, _settings(model.recogniser))),
         prompt_fingerprint=repr(text),
@@ -60,18 +56,24 @@ def _settings(node: DictConfig, *subfolders: str) -> tuple[Any, ...]:
     return (weights, sorted(settings.items(), key=str))
 
 
-def build_datamodule(
-    config: DictConfig, train: list[Sample], val: list[Sample], encoded: EncodedSet
-) -> TripletDataModule:
-    """Return the datamodule of prepared samples; `prepare` has counted those without a face."""
-    faceless = set(encoded.faceless(train)) if config.loss.identity_weight else set()
-    train = [s for s in train if s.category == NEUTRAL or s not in faceless]
-    pairs = config.data.pairs
+def build_datamodule(config: DictConfig, faces: Faces, encoded: EncodedSet) -> TripletDataModule:
+    """Return the datamodule of prepared samples; `prepare` has counted those without a face.
+
+    Raises:
+        UserError: If every triplet has a target without a face.
+    """
+    targets = [target for triplet in faces.triplets for target in triplet[1:]]
+    faceless = set(encoded.faceless(targets)) if encoded.faces_required else set()
+    triplets = [triplet for triplet in faces.triplets if not faceless & set(triplet[1:])]
+    if not triplets:
+        raise UserError(
+            f"No triplet is left: of each of {len(faces.triplets)} a target has no face that the "
+            "identity loss could compare. Say loss.identity_weight=null, or add 'landmarks'."
+        )
     return TripletDataModule(
-        train,
-        val,
+        triplets,
+        faces.val,
         encoded,
-        pairs=None if pairs is None else [tuple(pair) for pair in pairs],
         batch_size=config.data.batch_size,
         val_batch_size=config.data.val_batch_size,
         num_workers=config.data.num_workers,
@@ -94,9 +96,23 @@ def build_module(config: DictConfig) -> PixelSmile:
         identity=instantiate(loss.identity),
         triplet_weight=loss.triplet_weight,
         identity_weight=loss.identity_weight,
-        optimizer=instantiate(model.optimizer),
+        optimizer=_optimizer(model.optimizer),
         scheduler=instantiate(model.scheduler),
         sigmas=sigma_schedule(noise_levels, model.num_steps, tokens),
         strengths=tuple(model.strengths),
         seed=config.seed,
     )
+
+
+def _optimizer(node: DictConfig) -> Any:
+    """Return the optimizer's constructor, or say which package it lives in."""
+    try:
+        return instantiate(node)
+    except InstantiationException as error:
+        package = node._target_.partition(".")[0]
+        if importlib.util.find_spec(package) is not None:
+            raise
+        raise UserError(
+            f"The optimizer {node._target_} needs {package}, which is not installed: "
+            f"pip install {package}, or leave out optimizer=."
+        ) from error

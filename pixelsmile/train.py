@@ -1,9 +1,10 @@
 """Train one adapter, from data to report: `python -m pixelsmile.train domain=anime`."""
 
+import json
 import logging
-import os
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,65 +13,72 @@ import torch
 import transformers
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 from rich.console import Console
 
-from pixelsmile.callbacks import ValidationPictures, progress_bar
-from pixelsmile.ceiling import measure_ceiling, true_renders
-from pixelsmile.checkpoints import WholeCheckpointIO
+from pixelsmile.callbacks import (
+    AdapterAverage,
+    SampleSheet,
+    StepBar,
+    StepClock,
+    ValidationPictures,
+)
+from pixelsmile.ceiling import measure_ceiling
+from pixelsmile.checkpoints import RunCheckpoints, WholeCheckpointIO
 from pixelsmile.command import command
 from pixelsmile.data.datamodule import TripletDataModule
-from pixelsmile.data.samples import Sample
+from pixelsmile.data.reading import read_data
 from pixelsmile.errors import UserError
 from pixelsmile.lora.facts import training_facts
 from pixelsmile.module import PixelSmile
-from pixelsmile.pictures import strip_sheet
 from pixelsmile.prepare import prepare
 from pixelsmile.report import results_table, say_where_to_look, write_json
+from pixelsmile.runs import CHECKPOINTS, open_run
 from pixelsmile.scoring import Measured
-from pixelsmile.stack import build_datamodule, build_module, encoded_set, read_samples
-
-CHECKPOINTS = "checkpoints"
-LAST = f"{CHECKPOINTS}/last.ckpt"
+from pixelsmile.signals import Stopped, StopSignals
+from pixelsmile.stack import build_datamodule, build_module, encoded_set
 
 
 def train(config: DictConfig) -> Path:
     """Run a whole training and return its folder.
 
     Raises:
-        UserError: If data or configuration cannot be used.
+        UserError: If data or configuration cannot be used, or too many steps had to be skipped.
+        Stopped: If a signal asked for it; everything that was done is saved.
     """
     quiet()
-    seed_everything(config.seed, workers=True, verbose=False)
     encoded_set(config)  # refuses missing weights before anything is written
-    run, checkpoint = open_run(config)
-    with resumable(run):
-        return _train_in(run, checkpoint, config)
+    with StopSignals() as stop, open_run(config) as (run, checkpoint), resumable(run):
+        return _train_in(run, checkpoint, config, stop)
 
 
-def _train_in(run: Path, checkpoint: Path | None, config: DictConfig) -> Path:
+def _train_in(run: Path, checkpoint: Path | None, config: DictConfig, stop: StopSignals) -> Path:
     """Prepare, measure, train, measure again and report, in an open run folder."""
     console = Console()
-    samples, held_out = read_samples(config)
-    encoded = prepare(config, samples, held_out)
-    data = build_datamodule(config, samples, held_out, encoded)
+    faces = read_data(config)
+    encoded = prepare(config, *faces.needed)
+    data = build_datamodule(config, faces, encoded)
+    # Here, because what ran before depends on what was prepared already.
+    seed_everything(config.seed, workers=True, verbose=False)
     module = build_module(config)
-    trainer = build_trainer(config, run)
+    average = build_average(config)
+    sheet = SampleSheet(run / "samples.png", faces.val, encoded.sizes)
+    trainer = build_trainer(config, run, data, stop, [sheet, *average])
 
-    assert module.scorer is not None  # a run always reports what it measured
-    ceiling = measure_ceiling(held_out, encoded.sizes.image, module.scorer, encoded.landmarks)
-    before = known_before(run) or validate(trainer, module, data)
-    write_json(run / "before.json", before)
-    fit(trainer, module, data, checkpoint)
+    scorer = module.scorer
+    assert scorer is not None  # a run always reports what it measured
+    ceiling = known(run / "ceiling.json", lambda: measure_ceiling(faces.val, encoded, scorer))
+    before = known(run / "before.json", lambda: validate(trainer, module, data))
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+    for one in average:
+        one.use(module)
     if module.validated_step != trainer.global_step:
         validate(trainer, module, data)
     after = module.results
-    write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
     module.backbone.save_adapter(run / "lora", training_facts(config, trainer.global_step))
-    save_samples(run, module, held_out, encoded.sizes.image)
+    write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
     console.print(results_table(before, after, ceiling))
     say_where_to_look(console, run)
     return run
@@ -87,118 +95,94 @@ def quiet() -> None:
     diffusers.utils.logging.disable_progress_bar()
 
 
-def open_run(config: DictConfig) -> tuple[Path, Path | None]:
-    """Return the run's folder and the checkpoint to go on from, if any.
+def build_average(config: DictConfig) -> list[AdapterAverage]:
+    """Return the average of the adapter, if the configuration asks for one."""
+    node = OmegaConf.select(config, "average")
+    return [] if node is None else [instantiate(node)]
 
-    A run that was stopped before its first checkpoint starts from the beginning.
 
-    Raises:
-        UserError: If there is no run to resume, or the new one exists and is finished.
+def build_trainer(
+    config: DictConfig,
+    run: Path,
+    data: TripletDataModule,
+    stop: StopSignals,
+    callbacks: Sequence[Callback] = (),
+) -> Trainer:
+    """Return the trainer with what it writes and shows, and set the length of the training.
+
+    To Lightning the whole training is one epoch of known length. Intervals in the configuration
+    count optimizer steps, Lightning's own counts batches.
     """
-    if config.resume is None:
-        run, checkpoint = Path(config.paths.runs) / config.name, None
-        if (run / "metrics.json").exists():
-            raise UserError(f"{run} holds a finished run: choose another name=.")
-    else:
-        run = Path(config.resume)
-        if not (run / "config.yaml").is_file():
-            raise UserError(f"Nothing to resume: {run} holds no run. Start without resume=.")
-        checkpoint = run / LAST if (run / LAST).is_file() else None
-    run.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, run / "config.yaml", resolve=False)
-    link = run.parent / "latest"
-    temporary = run.parent / f".latest-{os.getpid()}"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(run.name)
-    temporary.replace(link)
-    return run, checkpoint
-
-
-def build_trainer(config: DictConfig, run: Path) -> Trainer:
-    """Return the trainer with what it writes and shows."""
-    callbacks = [
-        LearningRateMonitor(logging_interval="step"),
-        ModelCheckpoint(
-            dirpath=run / CHECKPOINTS,
-            filename="step-{step}",
-            auto_insert_metric_name=False,
-            every_n_train_steps=config.model.training.validate_every,
-            save_last=True,
-            save_top_k=1,
-            save_on_exception=True,
-        ),
-        ValidationPictures(),
-        progress_bar(),
-    ]
-    board = TensorBoardLogger(run.parent, name=run.name, version="")
+    steps = num_steps(config, data.num_batches)
+    accumulated = config.trainer.accumulate_grad_batches
+    data.num_batches = steps * accumulated
+    training = config.model.training
+    checkpoints = RunCheckpoints(
+        run / CHECKPOINTS,
+        every=training.save_every,
+        stop=stop,
+        max_skipped=training.max_skipped,
+    )
     return instantiate(
         config.trainer,
-        logger=board,
-        callbacks=callbacks,
+        max_steps=steps,
+        max_epochs=-1,
+        val_check_interval=config.trainer.val_check_interval * accumulated,
+        logger=TensorBoardLogger(run.parent, name=run.name, version=""),
+        callbacks=[
+            LearningRateMonitor(logging_interval="step"),
+            StepClock(),
+            ValidationPictures(),
+            StepBar(),
+            *callbacks,
+            checkpoints,
+        ],
         plugins=[WholeCheckpointIO()],
         default_root_dir=run,
     )
 
 
-def known_before(run: Path) -> dict[str, Measured] | None:
-    """Return the base's numbers of a resumed run."""
-    path = run / "before.json"
+def num_steps(config: DictConfig, batches_per_epoch: int) -> int:
+    """Return the optimizer steps of a training: up to max_steps or max_epochs, what comes first.
+
+    Raises:
+        UserError: If neither is set.
+    """
+    steps, epochs = config.trainer.max_steps, config.trainer.max_epochs
+    limits = [steps] if steps is not None and steps > 0 else []
+    if epochs is not None and epochs > 0:
+        batches = epochs * batches_per_epoch
+        limits.append(math.ceil(batches / config.trainer.accumulate_grad_batches))
+    if not limits:
+        raise UserError(
+            f"The training has no end: trainer.max_steps is {steps} and trainer.max_epochs is "
+            f"{epochs}. Set one of them above 0."
+        )
+    return min(limits)
+
+
+def known(path: Path, measure: Callable[[], dict[str, Measured]]) -> dict[str, Measured]:
+    """Return what an earlier start of the run has measured, or measure and keep it."""
     if not path.is_file():
-        return None
-    return OmegaConf.to_container(OmegaConf.load(path))  # pyright: ignore[reportReturnType]
+        write_json(path, measure())
+    return json.loads(path.read_text())
 
 
 @contextmanager
 def resumable(run: Path) -> Iterator[None]:
-    """Say how to go on when the user stops a run."""
+    """Say how to go on when a run is stopped."""
     try:
         yield
-    except KeyboardInterrupt:
-        Console(stderr=True, soft_wrap=True).print(f"Go on with: resume={run}", highlight=False)
+    except Stopped as stopped:
+        text = f"Stopped by {stopped.signal}. Go on with: resume={run}"
+        Console(stderr=True, soft_wrap=True).print(text, highlight=False)
         raise
 
 
-@contextmanager
-def _interruptible(trainer: Trainer) -> Iterator[None]:
-    """Turn Lightning's answers to Ctrl-C, an exit or a quiet return, back into the interrupt."""
-    try:
-        yield
-    except SystemExit:
-        if not trainer.interrupted:
-            raise
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-
-
 def validate(trainer: Trainer, module: PixelSmile, data: TripletDataModule) -> dict[str, Measured]:
-    """Edit and score the held-out identities with the adapter as it is now.
-
-    Raises:
-        KeyboardInterrupt: If the user stopped it.
-    """
-    with _interruptible(trainer):
-        trainer.validate(module, datamodule=data, verbose=False)
+    """Edit and score the held-out identities with the adapter as it is now."""
+    trainer.validate(module, datamodule=data, verbose=False)
     return module.results
-
-
-def fit(
-    trainer: Trainer, module: PixelSmile, data: TripletDataModule, checkpoint: Path | None
-) -> None:
-    """Train; on Ctrl-C a checkpoint is kept.
-
-    Raises:
-        KeyboardInterrupt: If the user stopped it.
-    """
-    with _interruptible(trainer):
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
-
-
-def save_samples(run: Path, module: PixelSmile, held_out: Sequence[Sample], size: int) -> None:
-    """Write the strips of the first held-out identity beside its true renders."""
-    edits = module.examples[0]
-    truth = true_renders(held_out, edits.position, size)
-    sheet = strip_sheet(edits.images, module.strengths, source=edits.source, truth=truth)
-    Image.fromarray(sheet).save(run / "samples.png")
 
 
 @command("train", next_step="The same command with resume=<run folder> goes on.")

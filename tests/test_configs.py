@@ -18,21 +18,23 @@ from pixelsmile.command import CONFIG_FOLDER, unknown_key_hint
 from pixelsmile.losses import IdentityLoss, SymmetricTripletLoss, hinge, info_nce, log_ratio
 from tests.tiny_random import compose
 
-GROUPS = ("domain", "model", "data", "loss", "trainer", "experiment")
+GROUPS = ("domain", "model", "data", "loss", "trainer", "average")  # experiments: test_presets
 PARTS = ("model/encoder", "model/recogniser")  # of the real model; the tiny ones come with tiny
 CHOICES = [
     (group, file.stem)
     for group in GROUPS
     for file in sorted((CONFIG_FOLDER / group).glob("*.yaml"))
 ]
-FILES = {"data.files.train": "a.jsonl", "data.files.val": "b.jsonl"}
+FILES = {"data.files.train": "a.jsonl", "data.root": "mead"}
 
 
 def resolved(*overrides):
     """Compose, fill in what a user must, and resolve every reference."""
     config = compose("name=test", "paths.weights=weights", *overrides)
     for key, value in FILES.items():
-        if OmegaConf.is_missing(config.data.files, key.rpartition(".")[2]):
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(config, parent)
+        if node is not None and OmegaConf.is_missing(node, name):
             OmegaConf.update(config, key, value)
     OmegaConf.resolve(config)
     return config

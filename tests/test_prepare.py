@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from omegaconf import open_dict
 from PIL import Image
 from rich.console import Console
 
@@ -21,9 +20,11 @@ from pixelsmile import prepare as prepare_module
 from pixelsmile.command import CONFIG_FOLDER
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.data.cache import TensorCache
-from pixelsmile.data.encoded import load_image, load_landmarks
+from pixelsmile.data.faults import Faults
 from pixelsmile.data.ffe import read_ffe
+from pixelsmile.data.images import load_image, load_landmarks
 from pixelsmile.data.samples import open_image
+from pixelsmile.data.splits import pair_up
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import prompt
 from pixelsmile.inventory import Needs, manifest_of, prune, take_stock
@@ -281,7 +282,7 @@ def test_drawings_need_neither_landmarks_nor_boxes(own, tiny_stack):
     assert entry["identity"].numel() == 0
     source = next(s for s in val if s.category == "neutral")
     assert encoded.landmarks(source).shape == (5, 2)  # ID Sim of validation aligns by them
-    data = build_datamodule(anime, train, val, encoded)
+    data = build_datamodule(anime, pair_up(train, val, None, Faults()), encoded)
     assert len(next(iter(data.train_dataloader())).identity_a.shape) == 2
     assert next(iter(data.val_dataloader())).landmarks.shape == (1, 5, 2)
 
@@ -304,14 +305,39 @@ def test_faces_that_nobody_finds_are_refused_by_name_or_counted(own, capsys):
     config.model.detector = {"_target_": "pixelsmile.models.detectors.BoxTemplate"}
     with pytest.raises(UserError, match=r"No face found in 2 of 14 images: .*Add 'landmarks'"):
         prepare(config, train, val)
-    with open_dict(config):
-        config.data.on_error = "skip"
+    config.data.on_error = "skip"
     encoded = prepare(config, train, val)
-    assert "No face found in 2 of 14 images" in capsys.readouterr().out
-    used = {s.image for t in build_datamodule(config, train, val, encoded).triplets for s in t}
-    assert not used & {sample.image for sample in train[-2:]}
+    said = "Left out 2 bad items (data.on_error=skip; 2 images without a face): No face found in"
+    assert said in capsys.readouterr().out
+    faces = pair_up(train, val, None, Faults())
+    triplets = build_datamodule(config, faces, encoded).triplets
+    lost = set(train[-2:])
+    assert triplets == [t for t in faces.triplets if not lost & set(t)] != faces.triplets
+    only = replace(faces, triplets=[t for t in faces.triplets if lost & set(t)])
+    with pytest.raises(UserError, match="No triplet is left: of each of"):
+        build_datamodule(config, only, encoded)
     with pytest.raises(UserError, match="No face found in 3 of 14"):
         prepare(config, train, without(val, "landmarks", "box"))
+
+
+@torch.no_grad()
+def test_source_may_have_a_size_of_its_own(own, tiny_stack):
+    config, read = own
+    stored = set(TensorCache(config.paths.cache).stored())
+    config.model.sizes.condition = IMAGE // 2
+    train, val = read()
+    encoded = prepare(config, train, val)
+    assert len(set(encoded.cache.stored()) - stored) == 2  # one a source, and nothing anew
+    source = next(s for s in train if s.category == "neutral")
+    autoencoder = Autoencoder.from_pretrained(tiny_stack / "pipeline" / "vae")
+    latents = autoencoder.encode(load_image(source, IMAGE // 2)[None])[0]
+    torch.testing.assert_close(encoded.source(source), latents)
+
+    data = build_datamodule(config, pair_up(train, val, None, Faults()), encoded)
+    module = build_module(config)
+    assert module.terms(next(iter(data.train_dataloader())))[0].flow.isfinite()
+    edited = module.edit(next(iter(data.val_dataloader())), 0)
+    assert edited.shape == (12, 2, 3, IMAGE, IMAGE)
 
 
 # ---- several processes ----------------------------------------------------------------------

@@ -1,11 +1,6 @@
 """A whole run: data, preparation, validation, training, report; stopped and resumed."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,12 +9,12 @@ from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pixelsmile.command import CONFIG_FOLDER
+from pixelsmile.checkpoints import LAST
 from pixelsmile.errors import UserError
-from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.models.backbone import Backbone
+from pixelsmile.runs import CHECKPOINTS
 from pixelsmile.scoring import METRIC_NAMES
-from pixelsmile.train import LAST, open_run, train
+from pixelsmile.train import train
 from tests.tiny_random import IMAGE, SETTINGS, compose
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -58,9 +53,10 @@ def run(config):
 
 
 def test_run_folder_has_everything_and_is_the_latest(run):
-    names = {path.name for path in run.iterdir() if not path.name.startswith("events.")}
+    names = {p.name for p in run.iterdir() if not p.name.startswith(("events.", "."))}
     assert names == {
         "before.json",
+        "ceiling.json",
         "checkpoints",
         "config.yaml",
         "hparams.yaml",  # Lightning's logger writes it, empty
@@ -102,7 +98,7 @@ def test_curves_are_on_the_board(board):
     scalars = set(board.Tags()["scalars"])
     expected = {f"train/{name}" for name in ("loss", "flow", "triplet", "identity")}
     expected |= {"train/gradient_norm", "train/seconds_per_step", "train/identity_active"}
-    expected |= {"train/lr"}
+    expected |= {"train/lr", "train/skipped", "train/waiting_share"}
     expected |= {
         f"{kind}/{n}" for kind in ("val", "val_low", "val_high", "val_n") for n in METRIC_NAMES
     }
@@ -149,7 +145,7 @@ def test_saved_adapter_is_the_trained_one(run, tiny_stack):
     from safetensors.torch import load_file
 
     saved = load_file(run / "lora" / "pytorch_lora_weights.safetensors")
-    state = torch.load(run / LAST, weights_only=True)["state_dict"]
+    state = torch.load(run / CHECKPOINTS / LAST, weights_only=True)["state_dict"]
     assert len(saved) == len(state)
     trained = {
         name.replace("backbone.", "").replace(".default", ""): v for name, v in state.items()
@@ -169,84 +165,23 @@ def test_finished_run_is_not_written_over(run, config):
     assert (run / "metrics.json").read_bytes() == before
 
 
-def test_nothing_to_resume_is_refused(config, tmp_path):
-    missing = OmegaConf.merge(config, {"resume": str(tmp_path)})
-    with pytest.raises(UserError, match=r"Nothing to resume: .* holds no run"):
-        open_run(missing)
-
-
-# ---- Ctrl-C ---------------------------------------------------------------------------------
-
-
-def interrupt(overrides, name, moment):
-    """Start a run that never ends by itself, press Ctrl-C at a moment; exit code and last words."""
-    command = [sys.executable, "-m", "pixelsmile.train", *overrides, f"name={name}"]
-    endless = ["trainer.max_steps=1000000", "trainer.val_check_interval=1000000"]
-    process = subprocess.Popen(
-        [*command, *endless],
-        cwd=CONFIG_FOLDER.parent,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def test_run_with_a_checkpoint_is_not_written_over(run, config):
+    (run / "metrics.json").rename(run / "set_aside.json")
     try:
-        deadline = time.monotonic() + 240
-        while not moment() and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        with pytest.raises(
+            UserError, match=r"was stopped: go on with resume=.*first or resume=auto"
+        ):
+            train(config)
     finally:
-        process.kill()
-    return process.returncode, errors
+        (run / "set_aside.json").rename(run / "metrics.json")
 
 
-@pytest.fixture(scope="module")
-def stopped(run, overrides):
-    """A run after Ctrl-C in training: its folder, exit code and last words."""
-    folder = run.parent / "stopped"
-    return folder, *interrupt(overrides, "stopped", (folder / LAST).exists)
-
-
-def test_ctrl_c_before_training_exits_cleanly_and_the_run_can_be_resumed(run, overrides):
-    folder = run.parent / "early"
-    longer = ["data.files.val_identities=20", "model.num_steps=8"]
-    curves = lambda: list(folder.glob("events.*"))  # noqa: E731 - the first validation is on
-    code, errors = interrupt([*overrides, *longer], "early", curves)
-    assert code == 130, errors
-    assert f"resume={folder}" in errors.replace("\n", "")
-    assert "Traceback" not in errors
-    assert not (folder / LAST).exists()
-    resumed = compose(*overrides, "name=ignored", f"resume={folder}")
-    assert open_run(resumed) == (folder, None)
-
-
-def test_ctrl_c_exits_cleanly_and_says_how_to_go_on(stopped):
-    folder, code, errors = stopped
-    assert code == 130, errors
-    assert f"resume={folder}" in errors.replace("\n", "")
-    assert "Traceback" not in errors
-    assert not (folder / "metrics.json").exists()
-
-
-def test_stopped_run_leaves_a_checkpoint_of_the_adapter_alone(stopped):
-    folder, _, _ = stopped
-    checkpoint = torch.load(folder / LAST, weights_only=True)
-    assert checkpoint["global_step"] >= 2
-    assert all(".lora_" in name for name in checkpoint["state_dict"])
-
-
-def test_resumed_run_finishes_and_keeps_its_first_numbers(stopped, overrides):
-    folder, _, _ = stopped
-    before = json.loads((folder / "before.json").read_text())
-    done = torch.load(folder / LAST, weights_only=True)["global_step"]
-    resumed = compose(
-        *overrides, "name=ignored", f"resume={folder}", f"trainer.max_steps={done + 2}"
-    )
-    assert train(resumed) == folder
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["before"] == before
-    assert torch.load(folder / LAST, weights_only=True)["global_step"] == done + 2
-    assert len(metrics["after"]) == len(METRIC_NAMES)
-    assert metrics["after"]["acc_12"]["n"] == len(EXPRESSIONS)
+def test_finished_run_can_be_trained_further(run, overrides, board):
+    """The last test: it changes the run."""
+    assert train(compose(*overrides, f"resume={run}", f"trainer.max_steps={STEPS + 1}")) == run
+    state = torch.load(run / CHECKPOINTS / LAST, weights_only=True)
+    assert state["global_step"] == STEPS + 1
+    assert state["validation"]["step"] == STEPS + 1
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["before"] == json.loads((run / "before.json").read_text())
+    assert metrics["after"] == state["validation"]["results"]

@@ -142,4 +142,6 @@ def random_batch(generator, *, size: int = 2, image: int = IMAGE):
         identity_b=unit(EMBEDDING),
         landmarks_a=points + draw(size, 5, 2),
         landmarks_b=points + draw(size, 5, 2),
+        noise=draw(size, LATENT_CHANNELS, edge, edge),
+        uniform=torch.linspace(0.2005, 0.9005, size),  # on both sides of the identity gate
     )

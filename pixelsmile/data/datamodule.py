@@ -11,16 +11,20 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pixelsmile.data.encoded import EncodedSet, load_image
+from pixelsmile.data.cache import content_key
+from pixelsmile.data.encoded import EncodedSet
+from pixelsmile.data.images import load_image
+from pixelsmile.data.order import BatchOrder, Draw, stream_generator
 from pixelsmile.data.samples import Sample, by_identity, check_disjoint, neutral_of
-from pixelsmile.data.triplets import Pair, Triplet, build_triplets, mine_pairs, strength_of
+from pixelsmile.data.stream import BatchStream
+from pixelsmile.data.triplets import Triplet, samples_of, strength_of
 from pixelsmile.expressions import index
 
 
 class TripletBatch(NamedTuple):
     """What a training step receives: everything is encoded, nothing is an image."""
 
-    source: Tensor  # (B, C, h, w), clean latents
+    source: Tensor  # (B, C, h', w'), clean latents, of a size of their own
     neutral: Tensor  # (B, L, D), embedding of the neutral prompt
     target_a: Tensor  # (B, C, h, w)
     target_b: Tensor  # (B, C, h, w)
@@ -36,13 +40,15 @@ class TripletBatch(NamedTuple):
     identity_b: Tensor  # (B, E)
     landmarks_a: Tensor  # (B, 5, 2), pixels of the target
     landmarks_b: Tensor  # (B, 5, 2)
+    noise: Tensor  # (B, C, h, w), standard normal, drawn for (seed, epoch, triplet)
+    uniform: Tensor  # (B,), in [0, 1), likewise; the noise level is made of it
 
 
 class IdentityBatch(NamedTuple):
     """What a validation step receives: one source a row, to be edited into everything."""
 
     image: Tensor  # (B, 3, H, W), the source in [-1, 1]
-    source: Tensor  # (B, C, h, w)
+    source: Tensor  # (B, C, h', w')
     neutral: Tensor  # (B, L, D)
     suffixes: Tensor  # (B, K, T, D)
     landmarks: Tensor  # (B, 5, 2), pixels of the source
@@ -51,22 +57,30 @@ class IdentityBatch(NamedTuple):
 
 
 class TripletDataset(Dataset[TripletBatch]):
-    """Triplets read from the cache, one at a time."""
+    """Triplets read from the cache, one at a time, with the noise of each use.
 
-    def __init__(self, triplets: Sequence[Triplet], encoded: EncodedSet) -> None:
+    Args:
+        triplets: To read.
+        encoded: Where.
+        seed: Of the noise.
+    """
+
+    def __init__(self, triplets: Sequence[Triplet], encoded: EncodedSet, seed: int = 0) -> None:
         self.triplets = triplets
         self.encoded = encoded
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.triplets)
 
-    def __getitem__(self, position: int) -> TripletBatch:
-        source, a, b = self.triplets[position]
+    def __getitem__(self, draw: Draw) -> TripletBatch:
+        source, a, b = self.triplets[draw.place]
+        numbers = stream_generator(self.seed, "noise", *draw)
         prompts = self.encoded.prompts(source)
         image_a, image_b = self.encoded.image(a), self.encoded.image(b)
         row_a, row_b = index(a.category), index(b.category)
         return TripletBatch(
-            source=self.encoded.image(source)["latents"],
+            source=self.encoded.source(source),
             neutral=prompts["neutral"],
             target_a=image_a["latents"],
             target_b=image_b["latents"],
@@ -82,6 +96,8 @@ class TripletDataset(Dataset[TripletBatch]):
             identity_b=image_b["identity"],
             landmarks_a=image_a["landmarks"],
             landmarks_b=image_b["landmarks"],
+            uniform=torch.rand((), generator=numbers),
+            noise=torch.randn(image_a["latents"].shape, generator=numbers),
         )
 
 
@@ -97,13 +113,14 @@ class IdentityDataset(Dataset[IdentityBatch]):
 
     def __getitem__(self, position: int) -> IdentityBatch:
         sample = self.sources[position]
-        image, prompts = self.encoded.image(sample), self.encoded.prompts(sample)
+        prompts = self.encoded.prompts(sample)
+        sizes = self.encoded.sizes
         return IdentityBatch(
-            image=load_image(sample, self.encoded.sizes.image),
-            source=image["latents"],
+            image=load_image(sample, sizes.image, sizes.resize),
+            source=self.encoded.source(sample),
             neutral=prompts["neutral"],
             suffixes=prompts["suffixes"],
-            landmarks=image["landmarks"],
+            landmarks=self.encoded.landmarks(sample),
             position=torch.tensor(position),
             valid=torch.tensor(True),
         )
@@ -115,56 +132,61 @@ class TripletDataModule(LightningDataModule):
     Train and validation never share an identity.
 
     Args:
-        train: Samples to train on.
+        triplets: To train on.
         val: Samples of other identities; their neutral images are edited.
         encoded: Where their encoded form is read.
-        pairs: Confusing pairs; None mines them from the soft labels of `train`.
         batch_size: Triplets per device and step.
         val_batch_size: Identities per device and validation step.
         num_workers: Loader processes per device.
-        seed: Of the order of triplets.
+        seed: Of the order of triplets and of their noise.
+
+    Attributes:
+        num_batches: Of the training, see `train_dataloader`; at first those of one epoch.
 
     Batch:
         `TripletBatch` in training, `IdentityBatch` in validation.
 
     Raises:
-        UserError: If a set is empty or without neutral images or pairs, or an identity is in both.
+        UserError: If an identity is in both, or a held-out one has no neutral image.
     """
 
     def __init__(
         self,
-        train: Sequence[Sample],
+        triplets: Sequence[Triplet],
         val: Sequence[Sample],
         encoded: EncodedSet,
         *,
-        pairs: Sequence[Pair] | None = None,
         batch_size: int = 4,
         val_batch_size: int = 1,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_disjoint(train, val)
-        self.pairs = list(pairs) if pairs is not None else mine_pairs(train)
-        self.triplets = build_triplets(train, self.pairs)
+        check_disjoint(samples_of(triplets), val)
+        self.triplets = list(triplets)
         self.sources = [neutral_of(name, group) for name, group in by_identity(val).items()]
         self.encoded = encoded
-        self.batch_size = batch_size
+        self.order = BatchOrder(len(self.triplets), batch_size, seed)
+        self.num_batches = self.order.batches_per_epoch
         self.val_batch_size = val_batch_size
         self.num_workers = num_workers
-        self.seed = seed
 
-    def train_dataloader(self) -> DataLoader[TripletBatch]:
-        """Return triplets in an order fixed by the seed."""
-        return DataLoader(
-            TripletDataset(self.triplets, self.encoded),
-            batch_size=self.batch_size,
-            shuffle=True,
-            drop_last=len(self.triplets) >= self.batch_size,
+    def train_dataloader(self) -> BatchStream:
+        """Return the batches of the whole training in an order fixed by the seed."""
+        return BatchStream(
+            TripletDataset(self.triplets, self.encoded, self.order.seed),
+            self.order,
+            self.num_batches,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            generator=torch.Generator().manual_seed(self.seed),
+            fingerprint=self._fingerprint(),
         )
+
+    def _fingerprint(self) -> str:
+        """Return a hash of what gives batch numbers their meaning; folders may have moved."""
+        names = [
+            (t.source.identity, t.target_a.image.name, t.target_b.image.name) for t in self.triplets
+        ]
+        return content_key(names, self.order.batch_size, self.order.seed)[:16]
 
     def val_dataloader(self) -> DataLoader[IdentityBatch]:
         """Return held-out identities in a fixed order."""

@@ -1,7 +1,8 @@
 """The encoded form of a set: what is computed once, under which key, and how it is read.
 
 There are three kinds of entries. `image` is what every image needs, `face` what a recogniser needs
-to compare it, and `prompts` what a source is asked for. An entry is a function of its key alone:
+to compare it, and `prompts` what a source is asked for. Where the source has a size of its own,
+`source` holds its latents. An entry is a function of its key alone:
 each is computed by itself, so it does not matter which process made it and beside which others.
 
 Shapes: C h w latent, L text tokens, T suffix tokens, D text width, F feature, E embedding.
@@ -15,15 +16,16 @@ from typing import Protocol
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor
 
 from pixelsmile.data.cache import TensorCache, content_key
+from pixelsmile.data.images import Sizes, load_image, load_landmarks
 from pixelsmile.data.memory import file_digest
 from pixelsmile.data.samples import Sample, open_image
+from pixelsmile.data.squares import geometry, load_picture
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, prompt
 
-VERSIONS = {"image": 2, "face": 1, "prompts": 2}
+VERSIONS = {"image": 3, "face": 2, "prompts": 3}
 """Raised, each for itself, when an encoding changes, so that its old entries are not found."""
 
 Entry = dict[str, Tensor]
@@ -44,47 +46,19 @@ class Locator(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """Edges of the square images, in pixels.
-
-    Attributes:
-        image: Of source and target, as the VAE sees them.
-        text: Of the image that the text encoder sees.
-    """
-
-    image: int
-    text: int
-
-
-def load_image(sample: Sample, size: int) -> Tensor:
-    """Return an image, (3, size, size), in [-1, 1]."""
-    image = open_image(sample.image)
-    if image.size != (size, size):
-        image = image.resize((size, size))
-    return pil_to_tensor(image).float() / 127.5 - 1
-
-
-def load_landmarks(sample: Sample, size: int) -> Tensor:
-    """Return five landmarks, (5, 2), in pixels of the resized image.
-
-    Raises:
-        UserError: If the annotations have none.
-    """
-    if sample.landmarks is None:
-        raise UserError(
-            f"Image {sample.image} has no landmarks, which face recognition needs: add "
-            "'landmarks' to its annotation line."
-        )
-    width, height = open_image(sample.image).size
-    scale = torch.tensor([size / width, size / height])
-    return torch.tensor(sample.landmarks, dtype=torch.float32) * scale
-
-
 def image_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
     """Return the key of `encode_image` for one sample."""
-    parts = (fingerprint, sizes.image, digest(sample.image))
+    parts = (fingerprint, sizes.image, geometry(sample, sizes.resize), digest(sample.image))
     return content_key("image", VERSIONS["image"], *parts)
+
+
+def source_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
+    """Return the key of a source's latents: of its `image` entry, if the sizes are the same."""
+    if sizes.of_source == sizes.image:
+        return image_key(sample, sizes, fingerprint, digest)
+    crop = geometry(sample, sizes.resize)
+    parts = (fingerprint, sizes.of_source, crop, digest(sample.image))
+    return content_key("source", VERSIONS["image"], *parts)
 
 
 def face_key(
@@ -98,13 +72,15 @@ def face_key(
     points: object = sample.landmarks
     if points is None and locator is not None:
         points = (locator.identity, sample.box)
-    parts = (fingerprint, sizes.image, points, digest(sample.image))
+    crop = geometry(sample, sizes.resize)
+    parts = (fingerprint, sizes.image, crop, points, digest(sample.image))
     return content_key("face", VERSIONS["face"], *parts)
 
 
 def prompt_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
     """Return the key of `encode_prompts` for one source."""
-    parts = (fingerprint, sizes.text, prompts_of(sample), digest(sample.image))
+    crop = geometry(sample, sizes.resize)
+    parts = (fingerprint, sizes.text, crop, prompts_of(sample), digest(sample.image))
     return content_key("prompts", VERSIONS["prompts"], *parts)
 
 
@@ -122,9 +98,18 @@ def reconstruct(
     The losses compare with features of the reconstruction, so that the VAE's own blur is on both
     sides of each comparison.
     """
-    images = load_image(sample, sizes.image)[None].to(device)
+    images = load_image(sample, sizes.image, sizes.resize)[None].to(device)
     latents = autoencoder.encode(images)  # pyright: ignore[reportCallIssue]
     return latents, autoencoder.decode(latents)  # pyright: ignore[reportCallIssue]
+
+
+@torch.no_grad()
+def encode_source(
+    sample: Sample, sizes: Sizes, autoencoder: torch.nn.Module, device: torch.device
+) -> Entry:
+    """Return `latents`, (C, h, w), of a source at its own size."""
+    images = load_image(sample, sizes.of_source, sizes.resize)[None].to(device)
+    return {"latents": autoencoder.encode(images)[0].cpu()}  # pyright: ignore[reportCallIssue]
 
 
 @torch.no_grad()
@@ -151,13 +136,13 @@ def encode_face(
         sample = replace(sample, landmarks=None if found is None else tuple(found))
     if sample.landmarks is None:
         return {"landmarks": torch.zeros(0, 2), "identity": torch.zeros(0)}
-    landmarks = load_landmarks(sample, sizes.image)
+    landmarks = load_landmarks(sample, sizes.image, sizes.resize)
     identity = recogniser(decoded, landmarks[None].to(decoded.device))
     return {"landmarks": landmarks, "identity": identity[0].cpu()}
 
 
 @torch.no_grad()
-def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> Entry:
+def encode_prompts(sample: Sample, sizes: Sizes, text_encoder: torch.nn.Module) -> Entry:
     """Return the neutral prompt's embedding, (L, D), and what differs for each expression.
 
     `suffixes`, (12, T, D), replace the last T tokens of the neutral embedding: the text encoder
@@ -165,7 +150,7 @@ def encode_prompts(sample: Sample, text_encoder: torch.nn.Module) -> Entry:
     the strength is applied at training time. Both keep the dtype of the encoder, which loses
     nothing: bfloat16 for the real one, float32 for the tiny one.
     """
-    image = open_image(sample.image)
+    image = load_picture(sample, sizes.text, sizes.resize)
     states = text_encoder.share(image, prompts_of(sample))  # pyright: ignore[reportCallIssue]
     neutral = torch.cat([states.shared, states.suffixes[0]])
     return {"neutral": neutral.cpu(), "suffixes": states.suffixes[1:].cpu().clone()}
@@ -213,6 +198,14 @@ class EncodedSet:
                 return entry | self._read(key, sample)
         return {"landmarks": torch.zeros(5, 2), "identity": torch.zeros(0)} | entry
 
+    def source(self, sample: Sample) -> Tensor:
+        """Return a source's latents, (C, h, w), at the size of sources.
+
+        Raises:
+            UserError: If they are missing.
+        """
+        return self._read(self.source_key(sample), sample)["latents"]
+
     def prompts(self, sample: Sample) -> Entry:
         """Return an entry of `encode_prompts`.
 
@@ -233,6 +226,10 @@ class EncodedSet:
         """Return the key of a sample's `image` entry."""
         return image_key(sample, self.sizes, self.image_fingerprint, self._digest)
 
+    def source_key(self, sample: Sample) -> str:
+        """Return the key of the entry with a source's latents."""
+        return source_key(sample, self.sizes, self.image_fingerprint, self._digest)
+
     def face_key(self, sample: Sample) -> str:
         """Return the key of a sample's `face` entry."""
         fingerprint = str(self.face_fingerprint)
@@ -245,6 +242,10 @@ class EncodedSet:
     def missing_images(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
         """Return key and sample of each image that is not encoded yet."""
         return self._missing({self.image_key(sample): sample for sample in samples})
+
+    def missing_sources(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
+        """Return key and sample of each source whose latents are not encoded yet."""
+        return self._missing({self.source_key(sample): sample for sample in samples})
 
     def missing_faces(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
         """Return key and sample of each image whose face is not encoded yet."""

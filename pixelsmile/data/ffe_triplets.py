@@ -4,14 +4,20 @@
 relative to the file. The layout names no identity: each source image stands for one.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pixelsmile.data import annotations
 from pixelsmile.data.annotations import Row, as_object, image_file, read_rows, require
-from pixelsmile.data.samples import Sample
-from pixelsmile.data.triplets import Triplet
+from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError, shown
+from pixelsmile.data.ffe import as_list
+from pixelsmile.data.samples import Sample, check_disjoint
+from pixelsmile.data.splits import Faces, refuse_empty, split_by_identity
+from pixelsmile.data.triplets import Triplet, samples_of
+from pixelsmile.data.verify import Verifier, bad_images
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, index
 
@@ -39,73 +45,177 @@ def release_rescale(score: float) -> float:
     return 2 * score - 1
 
 
-def read_triplets(*files: str | Path, domain: str, rescale: Rescale | None = None) -> list[Triplet]:
-    """Read triplet files.
+RESCALES: dict[str, Rescale] = {"release": release_rescale}
+"""What `data.rescale` may be, beside null."""
+
+
+def read_triplet_faces(
+    files: Mapping[str, Any],
+    *,
+    domain: str,
+    val_share: float = 0.1,
+    rescale: str | None = None,
+    on_error: str = "stop",
+    follow_links: bool = False,
+    verifier: Verifier | None = None,
+) -> Faces:
+    """Read training triplets and held-out ones, or divide one set by source.
+
+    Args:
+        files: Under `train` the triplet files, under `val` those of other sources; None there
+            holds out some of `train`. Of held-out triplets the sources are edited.
+        domain: Of all images; the layout does not say.
+        val_share: Share of the sources to hold out, where `val` is None.
+        rescale: Name of a stretch of the scores, one of `RESCALES`; None keeps them.
+        on_error: `stop` or `skip`, see `Faults`.
+        follow_links: Allow paths that lead out of the folder of their file.
+        verifier: Decodes every image; None trusts them.
+
+    Raises:
+        UserError: If a file is missing, nothing is left, or an item is bad and `on_error` stops.
+    """
+    if rescale is not None and rescale not in RESCALES:
+        raise UserError(f"data.rescale={rescale}: choose {', '.join(RESCALES)} or null.")
+    faults = Faults(on_error)
+
+    def read(split: str) -> list[Triplet]:
+        triplets = read_triplets(
+            *as_list(files[split]),
+            domain=domain,
+            rescale=RESCALES[rescale] if rescale else None,
+            faults=faults,
+            follow_links=follow_links,
+        )
+        bad = bad_images(samples_of(triplets), verifier, faults)
+        return [triplet for triplet in triplets if not bad & {s.image for s in triplet}]
+
+    train = read("train")
+    if files.get("val") is None:
+        sources = [triplet.source for triplet in train]
+        held_out = {s.identity for s in split_by_identity(sources, val_share, faults)[1]}
+        val = [triplet for triplet in train if triplet.source.identity in held_out]
+        train = [triplet for triplet in train if triplet.source.identity not in held_out]
+    else:
+        val = read("val")
+    refuse_empty(train, val, faults)
+    sides = samples_of(train), samples_of(val)
+    check_disjoint(*sides)
+    return Faces(*sides, train, tuple(faults.found))
+
+
+def read_triplets(
+    *files: str | Path,
+    domain: str,
+    rescale: Rescale | None = None,
+    faults: Faults | None = None,
+    follow_links: bool = False,
+) -> list[Triplet]:
+    """Read triplet files, in their order and as often as a triplet is there.
 
     Args:
         files: JSONL files.
         domain: Of all images; the layout does not say.
         rescale: Applied to every score, such as `release_rescale`.
+        faults: Receives bad lines; None refuses the first.
+        follow_links: Allow paths that lead out of the folder of their file.
 
     Raises:
-        UserError: If a file is missing, a line is broken, or there is no line.
+        UserError: If a file is missing, a line is broken, or there is no usable line.
     """
-    triplets = [
-        _triplet(row, Path(file).parent, where, domain, rescale)
-        for file in files
-        for row, where in read_rows(Path(file))
-    ]
+    faults = Faults() if faults is None else faults
+    triplets, names = [], _Names()
+    for file in map(Path, files):
+        read = _LineReader(file.parent, domain, rescale, names, follow_links)
+        for row, where in read_rows(file, faults):
+            with faults.item():
+                triplets.append(read.triplet(row, where))
     if not triplets:
-        raise UserError(f"The set is empty: no triplet in {', '.join(map(str, files))}.")
+        where = ", ".join(map(str, files))
+        raise UnusableSetError(f"The set is empty: no triplet in {where} can be used.", faults)
     return triplets
 
 
-def samples_of(triplets: list[Triplet]) -> list[Sample]:
-    """Return every image of some triplets once, in order of first appearance."""
-    return list(dict.fromkeys(sample for triplet in triplets for sample in triplet))
+class _Names:
+    """Names of identities: the path of the source as its file writes it.
+
+    Where two folders hold sources of one such path, the later one goes by its whole path.
+    """
+
+    def __init__(self) -> None:
+        self._images: dict[str, Path] = {}
+
+    def of(self, image: Path, folder: Path) -> str:
+        image = Path(os.path.normpath(image))
+        name = Path(os.path.relpath(image, folder)).as_posix()
+        return name if self._images.setdefault(name, image) == image else image.as_posix()
 
 
-def _triplet(row: Row, folder: Path, where: str, domain: str, rescale: Rescale | None) -> Triplet:
-    require(row, "src", "dst", where=where)
-    source = as_object(row["src"], f"{where}: 'src'")
-    targets = row["dst"]
-    if not isinstance(targets, list) or len(targets) != _TARGETS:
-        raise UserError(f"{where}: 'dst' must be two objects, got {str(targets)[:80]!r}.")
-    require(source, "image", where=f"{where}: 'src'")
-    identity = str(source["image"])
-    neutral = Sample(
-        image=image_file(source["image"], folder, f"{where}: 'src'"),
-        identity=identity,
-        domain=domain,
-        category=NEUTRAL,
-        scores=(0.0,) * len(EXPRESSIONS),
-        box=_first_box(source.get("boxes"), f"{where}: 'src'"),
-    )
-    first, second = (
-        _target(as_object(target, f"{where}: 'dst'"), neutral, folder, f"{where}: 'dst'", rescale)
-        for target in targets
-    )
-    if first.category == second.category:
-        raise UserError(f"{where}: both targets show {first.category!r}, two expressions needed.")
-    return Triplet(neutral, first, second)
+@dataclass(frozen=True)
+class _LineReader:
+    """Reads the lines of one file."""
 
+    folder: Path
+    domain: str
+    rescale: Rescale | None
+    names: _Names
+    follow_links: bool
 
-def _target(row: Row, neutral: Sample, folder: Path, where: str, rescale: Rescale | None) -> Sample:
-    require(row, "image", "category", "scores", where=where)
-    category = annotations.category(row["category"], where)
-    if category == NEUTRAL:
-        raise UserError(f"{where}: a target shows 'neutral', choose one of the expressions.")
-    scores = annotations.scores(row["scores"], where)
-    if scores[index(category)] == 0:
-        raise UserError(f"{where}: 'scores' lacks the score of its own category {category!r}.")
-    return Sample(
-        image=image_file(row["image"], folder, where),
-        identity=neutral.identity,
-        domain=neutral.domain,
-        category=category,
-        scores=tuple(map(rescale, scores)) if rescale else scores,
-        box=_first_box(row.get("boxes"), where),
-    )
+    def triplet(self, row: Row, where: str) -> Triplet:
+        """Return the triplet of a line.
+
+        Raises:
+            BadItemError: If it is none.
+        """
+        require(row, "src", "dst", where=where)
+        place = f"{where}: 'src'"
+        source = as_object(row["src"], place)
+        targets = row["dst"]
+        if not isinstance(targets, list) or len(targets) != _TARGETS:
+            raise BadItemError("line", f"{where}: 'dst' must be two objects, got {shown(targets)}.")
+        require(source, "image", where=place)
+        image = self._image(source["image"], place)
+        box = _first_box(source.get("boxes"), place)
+        neutral = Sample(
+            image=image,
+            identity=self.names.of(image, self.folder),
+            domain=self.domain,
+            category=NEUTRAL,
+            scores=(0.0,) * len(EXPRESSIONS),
+            box=box,
+            crop_box=box,
+        )
+        place = f"{where}: 'dst'"
+        first, second = (self._target(as_object(t, place), neutral, place) for t in targets)
+        if first.category == second.category:
+            raise BadItemError(
+                "line", f"{where}: both targets show {first.category!r}, two expressions needed."
+            )
+        return Triplet(neutral, first, second)
+
+    def _target(self, row: Row, neutral: Sample, where: str) -> Sample:
+        require(row, "image", "category", "scores", where=where)
+        category = annotations.category(row["category"], where)
+        if category == NEUTRAL:
+            raise BadItemError(
+                "line", f"{where}: a target shows 'neutral', choose one of the expressions."
+            )
+        scores = annotations.scores(row["scores"], where)
+        if scores[index(category)] == 0:
+            raise BadItemError(
+                "score", f"{where}: 'scores' lacks the score of its own category {category!r}."
+            )
+        return Sample(
+            image=self._image(row["image"], where),
+            identity=neutral.identity,
+            domain=neutral.domain,
+            category=category,
+            scores=tuple(map(self.rescale, scores)) if self.rescale else scores,
+            box=_first_box(row.get("boxes"), where),
+            crop_box=neutral.crop_box,
+        )
+
+    def _image(self, value: Any, where: str) -> Path:
+        return image_file(value, self.folder, where, follow_links=self.follow_links)
 
 
 def _first_box(value: Any, where: str) -> tuple[float, ...] | None:

@@ -60,22 +60,28 @@ class FileMemory:
 
     def __call__(self, path: Path) -> str:
         """Return the answer for a file."""
+        known = self.recall(path)
+        if known is not None:
+            return known
         name = os.path.abspath(path)
         try:
             stamp = _stamp(name)
         except OSError:
             return self.answer(path)  # it knows how to say what is wrong
-        known = self._new.get(name) or self._load().get(name)
-        if known is not None and known[0] == stamp:
-            return known[1]
         started = time.time_ns()
         found = self.answer(path)
         if max(stamp[1:3]) < started - SETTLED * 1e9:
             self._keep(name, stamp, found)
         return found
 
+    def recall(self, path: Path) -> str | None:
+        """Return the answer for a file if it is remembered."""
+        name = os.path.abspath(path)
+        known = self._new.get(name) or self._load().get(name)
+        return known[1] if known is not None and _unchanged(name, known[0]) else None
+
     def note(self, path: Path, answer: str) -> None:
-        """Remember an answer that is known from having written the file."""
+        """Remember an answer that is known otherwise, as from having written the file."""
         name = os.path.abspath(path)
         self._keep(name, _stamp(name), answer)
 

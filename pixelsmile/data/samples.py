@@ -1,13 +1,18 @@
 """One annotated image, and the checks that make a set of them usable."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from pixelsmile.errors import UserError
+from pixelsmile.data.faults import BadItemError, UnusableSetError
 from pixelsmile.expressions import NEUTRAL
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""What is taken for an image; some other formats of Pillow start programs of their own."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,9 @@ class Sample:
         scores: Twelve scores in [0, 1], in the order of `EXPRESSIONS`.
         box: Face box x0, y0, x1, y1 in pixels.
         landmarks: Five points in pixels, in ArcFace order.
-        split: `train`, `val`, or None where the set leaves it open.
+        split: `train`, `val`, `test`, or None where the set leaves it open.
+        crop_box: Face box of the identity's source, which places the crop of all its images, so
+            that source and targets stay aligned; None centres them.
     """
 
     image: Path
@@ -33,25 +40,53 @@ class Sample:
     box: tuple[float, ...] | None = None
     landmarks: tuple[tuple[float, float], ...] | None = None
     split: str | None = None
+    crop_box: tuple[float, ...] | None = None
 
 
 def open_image(path: Path) -> Image.Image:
     """Read an image as RGB.
 
     Raises:
-        UserError: If the file is missing, is not an image, or is cut short.
+        BadItemError: If the file is missing, is not an image, is cut short, or is too large.
     """
+    with _readable(path) as image:
+        return image.convert("RGB")
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return width and height of an image without decoding it.
+
+    Raises:
+        BadItemError: As `open_image`.
+    """
+    with _readable(path) as image:
+        return image.size
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Image.Image]:
+    """Open an image; whatever its decoder raises on hostile bytes becomes one sentence."""
+    way_out = "replace it or remove its line from the annotations."
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks about the metadata of damaged files
+            # A bomb of up to twice the limit is a mere warning, and half a gigabyte.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                yield image
     except FileNotFoundError:
-        raise UserError(
-            f"Image {path} is missing: restore it or remove its line from the annotations."
+        raise BadItemError(
+            "file", f"Image {path} is missing: restore it or remove its line."
         ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"Image {path} cannot be read ({error}): replace it or remove its line."
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise BadItemError(
+            "file",
+            f"Image {path} cannot be read (over {limit} megapixels): scale it down or {way_out}",
         ) from None
+    except Exception as error:
+        reason = str(error).replace(f" {str(path)!r}", "") or type(error).__name__
+        raise BadItemError("file", f"Image {path} cannot be read ({reason}): {way_out}") from None
 
 
 def by_identity(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
@@ -66,27 +101,38 @@ def neutral_of(identity: str, samples: Sequence[Sample]) -> Sample:
     """Return an identity's neutral image.
 
     Raises:
-        UserError: If it has none.
+        BadItemError: If it has none.
     """
     for sample in samples:
         if sample.category == NEUTRAL:
             return sample
-    raise UserError(
+    raise BadItemError(
+        "neutral",
         f"Identity {identity!r} has no image of category 'neutral' among its {len(samples)}: "
-        "add one, it is the source of every edit."
+        "add one, it is the source of every edit.",
     )
+
+
+def share_crop(samples: Iterable[Sample]) -> list[Sample]:
+    """Return the samples with the crop of each identity placed by the box of its neutral image."""
+    samples = list(samples)
+    boxes: dict[str, tuple[float, ...] | None] = {}
+    for sample in samples:
+        if sample.category == NEUTRAL:
+            boxes.setdefault(sample.identity, sample.box)
+    return [replace(sample, crop_box=boxes.get(sample.identity)) for sample in samples]
 
 
 def check_disjoint(train: Iterable[Sample], validation: Iterable[Sample]) -> None:
     """Refuse sets that share an identity.
 
     Raises:
-        UserError: If they do.
+        UnusableSetError: If they do.
     """
     shared = {s.identity for s in train} & {s.identity for s in validation}
     if shared:
         names = ", ".join(sorted(shared)[:3])
-        raise UserError(
+        raise UnusableSetError(
             f"Train and validation share {len(shared)} identities ({names}): "
             "give each identity to one of them, or the numbers mean nothing."
         )

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError
 from pixelsmile.data.samples import Sample, by_identity, neutral_of
 from pixelsmile.errors import UserError
-from pixelsmile.expressions import CONFUSING_PAIRS, EXPRESSIONS, NEUTRAL, index
+from pixelsmile.expressions import CONFUSING_PAIRS, EXPRESSIONS, NEUTRAL, canonical, index
 
 Pair = tuple[str, str]
 
@@ -18,6 +19,11 @@ class Triplet(NamedTuple):
     source: Sample
     target_a: Sample
     target_b: Sample
+
+
+def samples_of(triplets: Sequence[Triplet]) -> list[Sample]:
+    """Return every image of some triplets once, in order of first appearance."""
+    return list(dict.fromkeys(sample for triplet in triplets for sample in triplet))
 
 
 def mean_soft_labels(samples: Sequence[Sample]) -> np.ndarray:
@@ -58,37 +64,69 @@ def strength_of(sample: Sample) -> float:
     return sample.scores[index(sample.category)]
 
 
-def build_triplets(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[Triplet]:
+def check_pairs(pairs: Sequence[Sequence[str]]) -> list[Pair]:
+    """Return pairs of names, as a config gives them, by our names of the expressions.
+
+    Raises:
+        UserError: If there is none, or one is no pair of two different expressions.
+    """
+    checked = []
+    for pair in pairs:
+        names = [] if isinstance(pair, str) else [canonical(str(name)) for name in pair]
+        if len(set(names) - {NEUTRAL}) != 2 or len(names) != 2:
+            raise UserError(f"data.pairs has {pair}: write two different expressions.")
+        checked.append((names[0], names[1]))
+    if not checked:
+        raise UserError("data.pairs is empty: name pairs, or say null to mine them.")
+    return checked
+
+
+def build_triplets(
+    samples: Sequence[Sample], pairs: Sequence[Pair], faults: Faults | None = None
+) -> list[Triplet]:
     """Return every triplet of a set.
 
     Within an identity and a pair, images are matched by rank of intensity, so that the negative
     differs from the positive in kind and not in degree.
 
+    Args:
+        samples: Of whole identities.
+        pairs: Confusing pairs.
+        faults: Receives identities without a neutral image or without a pair; None refuses them.
+
     Raises:
         UserError: If the set is empty, an identity has no neutral image, or has no pair.
     """
     if not samples:
-        raise UserError("The training set is empty: check data.train and the domain.")
+        raise UnusableSetError("The training set is empty: check data.files and the domain.")
+    faults = Faults() if faults is None else faults
     triplets = []
     for identity, images in by_identity(samples).items():
-        found = _of_identity(neutral_of(identity, images), images, pairs)
-        if not found:
-            shown = sorted({image.category for image in images} - {NEUTRAL})
-            raise UserError(
-                f"Identity {identity!r} has no pair to contrast: it shows {shown}, and both sides "
-                f"of one of {list(pairs)} are needed. Add images or set data.pairs."
-            )
-        triplets += found
+        with faults.item():
+            triplets += _of_identity(neutral_of(identity, images), images, pairs)
     return triplets
 
 
 def _of_identity(source: Sample, images: Sequence[Sample], pairs: Sequence[Pair]) -> list[Triplet]:
+    """Return the triplets of one identity.
+
+    Raises:
+        BadItemError: If there is none.
+    """
     ranked = {
         name: sorted((s for s in images if s.category == name), key=strength_of)
         for name in EXPRESSIONS
     }
-    return [
+    found = [
         Triplet(source, a, b)
         for first, second in pairs
         for a, b in zip(ranked[first], ranked[second], strict=False)
     ]
+    if not found:
+        shown = sorted({image.category for image in images} - {NEUTRAL})
+        raise BadItemError(
+            "pair",
+            f"Identity {source.identity!r} has no pair to contrast: it shows {shown}, and both "
+            f"sides of one of {list(pairs)} are needed. Add images or set data.pairs.",
+        )
+    return found

@@ -23,9 +23,9 @@ from pixelsmile.faces.identity import identity_name, read_record, write_identity
 from pixelsmile.faces.scores import MAX_STRENGTH
 from pixelsmile.faces.seeds import check_seeds
 from pixelsmile.faces.sheet import set_sheet
-from pixelsmile.faces.workers import run_parallel
 from pixelsmile.files import whole_file
 from pixelsmile.progress import progress
+from pixelsmile.workers import available, run_parallel
 
 ANNOTATIONS = "annotations.jsonl"
 SETTINGS = "dataset.json"
@@ -132,7 +132,7 @@ def check_workers(workers: int | None) -> int:
         UserError: If it is below 1.
     """
     if workers is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        return available()
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise UserError(f"workers={workers}: give a number from 1 up, or auto for one per core.")
     return workers

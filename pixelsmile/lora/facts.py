@@ -20,6 +20,7 @@ def training_facts(config: DictConfig, steps: int) -> dict[str, str]:
         "base": config.model.base,
         "domain": config.domain.name,
         "image_size": sizes.image,
+        "condition_size": sizes.condition,
         "text_size": sizes.text,
         "steps": steps,
         "seed": config.seed,

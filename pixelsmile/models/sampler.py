@@ -54,7 +54,7 @@ def sample(
     Args:
         velocity: The backbone.
         noise: (B, C, H, W).
-        source: Clean latents of the source, (B, C, H, W).
+        source: Clean latents of the source, (B, C, H', W').
         text: (B, L, D).
         sigmas: (S + 1,), decreasing to 0, see `sigma_schedule`.
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoProcessor, DynamicCache, Qwen2_5_VLForConditionalGeneration
 
 from pixelsmile.conditioning import align_suffixes, shared_prefix_length
+from pixelsmile.weights import need_weights, reading
 
 _IMAGE_TOKEN = "<|image_pad|>"
 _IMAGE_SLOT = f"<|vision_start|>{_IMAGE_TOKEN}<|vision_end|>"
@@ -31,8 +32,6 @@ class PromptStates(NamedTuple):
 
     shared: Tensor  # (P, D), the tokens that all prompts begin with
     suffixes: Tensor  # (K, T, D), what follows them
-
-from pixelsmile.weights import need_weights, reading
 
 
 class PromptEncoder(nn.Module):

@@ -11,16 +11,15 @@ from PIL import Image
 from safetensors.torch import save
 
 from pixelsmile.data.cache import TensorCache, content_key, folder_fingerprint
+from pixelsmile.data.crops import Resize
 from pixelsmile.data.encoded import (
     VERSIONS,
     EncodedSet,
-    Sizes,
     face_key,
     image_key,
-    load_image,
-    load_landmarks,
     prompt_key,
 )
+from pixelsmile.data.images import Sizes, load_image, load_landmarks
 from pixelsmile.data.samples import Sample
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import SUBJECTS
@@ -218,6 +217,17 @@ def test_each_key_follows_its_own_size_and_model(sample):
     assert image_key(sample, SIZES, "g") != image
     assert prompt_key(sample, SIZES, "g") != text
     assert image != text
+
+
+def test_keys_follow_the_crop_as_far_as_it_moves_pixels(sample):
+    other = replace(sample, crop_box=(1.0, 2.0, 30.0, 15.0))
+    direct, lifted = Sizes(64, 56), Sizes(64, 56, resize=Resize("direct", 0.2))
+    crop, higher = (Sizes(64, 56, resize=Resize("crop", bias)) for bias in (0.5, 0.2))
+    for key in KEYS:
+        assert key(sample, direct, "f") == key(sample, lifted, "f") == key(other, direct, "f")
+        cropped = {key(s, sizes, "f") for s in (sample, other) for sizes in (crop, higher)}
+        padded = key(sample, Sizes(64, 56, resize=Resize("padding")), "f")
+        assert len(cropped | {padded, key(sample, direct, "f")}) == 6
 
 
 def test_keys_ignore_what_is_applied_at_training_time(sample):

@@ -6,7 +6,10 @@ import torch
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.data import TripletDataModule, read_ffe
 from pixelsmile.data.cache import TensorCache
-from pixelsmile.data.encoded import EncodedSet, Sizes, load_image, load_landmarks
+from pixelsmile.data.encoded import EncodedSet
+from pixelsmile.data.images import Sizes, load_image, load_landmarks
+from pixelsmile.data.order import Draw
+from pixelsmile.data.triplets import build_triplets
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, index
 from tests.tiny_random import write_faces
@@ -46,8 +49,9 @@ def encoded(sets, tmp_path_factory):
 
 @pytest.fixture
 def make(sets, encoded):
-    def make(**options):
-        return TripletDataModule(*sets, encoded, **({"pairs": PAIRS, "batch_size": 3} | options))
+    def make(pairs=PAIRS, **options):
+        triplets = build_triplets(sets[0], pairs)
+        return TripletDataModule(triplets, sets[1], encoded, **({"batch_size": 3} | options))
 
     return make
 
@@ -65,6 +69,7 @@ def test_training_batch_has_the_shapes_it_promises(make):
         "landmarks": (3, 5, 2),
     }
     expected = {"source": (3, 2, 4, 4), "neutral": (3, TOKENS, WIDTH)}
+    expected |= {"noise": (3, 2, 4, 4), "uniform": (3,)}
     assert shapes == expected | {f"{k}_{side}": v for k, v in both.items() for side in "ab"}
 
 
@@ -73,7 +78,7 @@ def test_each_row_holds_the_encoded_form_of_one_triplet(make, encoded):
     dataset = data.train_dataloader().dataset
     assert len(dataset) == 2 * 2 * 2  # identities x pairs x strengths
     for position, (source, a, b) in enumerate(data.triplets):
-        row = dataset[position]
+        row = dataset[Draw(0, position)]
         prompts = encoded.prompts(source)
         assert torch.equal(row.source, encoded.image(source)["latents"])
         assert torch.equal(row.neutral, prompts["neutral"])
@@ -105,23 +110,36 @@ def test_validation_batch_holds_each_held_out_identity_once(make, sets, encoded)
     assert torch.equal(last.landmarks[0], load_landmarks(sample, SIZE))
 
 
-def order(data):
-    return torch.cat([batch.target_a for batch in data.train_dataloader()])
+def served(data, *, epochs=1):
+    """Return the targets and the noise of a training, in the order they are served."""
+    data.num_batches = epochs * data.order.batches_per_epoch
+    batches = list(data.train_dataloader())
+    return torch.cat([b.target_a for b in batches]), torch.cat([b.noise for b in batches])
 
 
-def test_order_depends_on_the_seed_alone(make):
+def same(one, other):
+    return [torch.equal(a, b) for a, b in zip(one, other, strict=True)]
+
+
+def test_order_and_noise_depend_on_the_seed_alone(make):
     torch.manual_seed(1)
-    first = order(make(seed=0))
+    first = served(make(seed=0))
     torch.manual_seed(2)
-    assert torch.equal(order(make(seed=0)), first)
-    assert not torch.equal(order(make(seed=1)), first)
+    assert same(served(make(seed=0)), first) == [True, True]
+    assert same(served(make(seed=1)), first) == [False, False]
 
 
-def test_epochs_differ_in_order_and_not_in_content(make):
-    loader = make(batch_size=1).train_dataloader()
-    epochs = [torch.cat([b.target_a for b in loader]).flatten(1) for _ in range(2)]
-    assert not torch.equal(*epochs)
-    assert torch.equal(*(epoch[epoch[:, 0].argsort()] for epoch in epochs))
+def test_epochs_differ_in_order_and_noise_and_not_in_content(make):
+    targets, noise = (x.flatten(1).chunk(2) for x in served(make(batch_size=1), epochs=2))
+    assert not torch.equal(*targets)
+    assert torch.equal(*(epoch[epoch[:, 0].argsort()] for epoch in targets))
+    assert len(torch.unique(torch.cat(noise), dim=0)) == 16
+
+
+def test_noise_does_not_depend_on_batch_size_or_workers(make):
+    one = served(make(batch_size=1))
+    assert same(served(make(batch_size=4)), one) == [True, True]
+    assert same(served(make(batch_size=2, num_workers=2)), one) == [True, True]
 
 
 def test_incomplete_batches_are_dropped_unless_there_is_no_other(make):
@@ -129,21 +147,32 @@ def test_incomplete_batches_are_dropped_unless_there_is_no_other(make):
     assert [len(b.source) for b in make(batch_size=100).train_dataloader()] == [8]
 
 
-def test_pairs_are_mined_where_none_are_given(make):
-    mined = make(pairs=None).pairs
-    assert {("fear", "surprised"), ("angry", "disgust")} < set(mined)
-    assert ("confident", "happy") in mined  # the exact scores overlap by 0.4
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_stream_goes_on_where_its_consumer_was(make, num_workers):
+    data = make(batch_size=1, num_workers=num_workers)
+    data.num_batches = 20  # two epochs and a half
+    whole = [batch.noise for batch in data.train_dataloader()]
+    stream = data.train_dataloader()
+    batches = iter(stream)
+    consumed = [next(batches).noise for _ in range(11)]
+    rest = data.train_dataloader()
+    rest.load_state_dict(stream.state_dict())
+    consumed += [batch.noise for batch in rest]
+    assert torch.equal(torch.cat(consumed), torch.cat(whole))
+    assert len(stream) == len(rest) == 20
+
+
+def test_stream_of_other_data_is_not_continued(make):
+    state = make().train_dataloader().state_dict()
+    make().train_dataloader().load_state_dict(state)
+    for other in ({"seed": 1}, {"batch_size": 2}, {"pairs": PAIRS[:1]}):
+        with pytest.raises(UserError, match=r"trained on other data: .* or start a new run"):
+            make(**other).train_dataloader().load_state_dict(state)
 
 
 def test_shared_identity_is_refused(sets, encoded):
     with pytest.raises(UserError, match="share 2 identities"):
-        TripletDataModule(sets[0], sets[0], encoded)
-
-
-def test_pair_that_no_image_shows_is_refused(sets, encoded):
-    train = [sample for sample in sets[0] if sample.category != "fear"]
-    with pytest.raises(UserError, match="no pair to contrast"):
-        TripletDataModule(train, sets[1], encoded, pairs=PAIRS[:1])
+        TripletDataModule(build_triplets(sets[0], PAIRS), sets[0], encoded)
 
 
 def test_unprepared_sample_is_refused_with_the_command(make, tmp_path, encoded):

@@ -70,16 +70,30 @@ def test_what_is_optional_may_be_absent_and_blank_lines_are_skipped(write, row):
     assert (sample.box, sample.landmarks, sample.split) == (None, None, None)
 
 
-def test_folder_stands_for_its_annotations_and_files_add_up(write, row):
+def test_folder_stands_for_its_annotations_and_files_add_up(write, row, tmp_path):
     path = write(row)
     assert read_ffe(path.parent) == read_ffe(path)
-    assert read_ffe(path, path.parent) == read_ffe(path) * 2
+    (more := tmp_path / "more").mkdir()
+    Image.new("RGB", (8, 8)).save(more / "b.png")
+    (more / "b.jsonl").write_text(json.dumps(row | {"image": "b.png", "identity": "bea"}))
+    assert [s.identity for s in read_ffe(path, more / "b.jsonl")] == ["ann", "bea"]
+
+
+def test_image_that_is_named_twice_is_refused_with_both_lines(write, row):
+    with pytest.raises(UserError, match=r"jsonl:3: image .*a\.png was named at .*jsonl:1: keep"):
+        read_ffe(write(row, "", row | {"category": "sad"}))
 
 
 def test_domain_selects_lines(write, row):
-    path = write(row, row | {"domain": "anime", "identity": "bea"})
+    path = write(row, row | {"domain": "anime", "identity": "bea", "image": "images/b.png"})
+    Image.new("RGB", (8, 8)).save(path.parent / "images" / "b.png")
     assert [sample.identity for sample in read_ffe(path, domain="anime")] == ["bea"]
     assert len(read_ffe(path)) == 2
+
+
+def test_lines_of_the_other_domain_need_not_be_usable(write, row):
+    other = {"domain": "anime", "image": "images/none.png", "scores": None}
+    assert len(read_ffe(write(row, row | other), domain="human")) == 1
 
 
 # ---- refusals -------------------------------------------------------------------------------
@@ -100,7 +114,7 @@ def test_empty_set_is_refused(write, row):
 def test_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "annotations.jsonl"
     path.write_bytes(b'{"image": "\xff\xfe"}')
-    with pytest.raises(UserError, match=r"annotations\.jsonl is not UTF-8 text"):
+    with pytest.raises(UserError, match=r"annotations\.jsonl:1 is not UTF-8 text"):
         read_ffe(path)
 
 

@@ -96,7 +96,7 @@ def test_every_pair_gives_its_own_triplets():
 
 
 def test_empty_training_set_is_refused():
-    with pytest.raises(UserError, match=r"training set is empty: check data\.train"):
+    with pytest.raises(UserError, match=r"training set is empty: check data\.files"):
         build_triplets([], [PAIR])
 
 

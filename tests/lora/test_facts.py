@@ -17,6 +17,7 @@ def test_facts_are_those_of_the_run():
         "pixelsmile.base": "tiny",
         "pixelsmile.domain": "anime",
         "pixelsmile.image_size": "128",
+        "pixelsmile.condition_size": "128",
         "pixelsmile.text_size": "64",
         "pixelsmile.steps": "7",
         "pixelsmile.seed": "3",

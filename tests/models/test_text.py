@@ -10,6 +10,7 @@ from PIL import Image
 
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.data.encoded import encode_prompts, prompts_of
+from pixelsmile.data.images import Sizes
 from pixelsmile.data.samples import Sample
 from pixelsmile.expressions import DOMAINS, EXPRESSIONS, NEUTRAL, prompt
 from pixelsmile.models.text import PromptEncoder
@@ -164,7 +165,7 @@ def test_uneven_words_of_a_whole_set_still_make_one_entry(encoder, image, tmp_pa
     monkeypatch.setattr("pixelsmile.data.encoded.prompts_of", lambda sample: words)
     encoder._warned = False
     with pytest.warns(UserWarning, match="embarrassed"):
-        entry = encode_prompts(sample, encoder)
+        entry = encode_prompts(sample, Sizes(encoder.size, encoder.size), encoder)
     embeddings = [whole(encoder, image, text) for text in words]
     longest = max(map(len, embeddings))
     assert entry["neutral"].shape[0] == longest > len(embeddings[0])
@@ -176,7 +177,7 @@ def test_uneven_words_of_a_whole_set_still_make_one_entry(encoder, image, tmp_pa
 def test_stored_suffixes_rebuild_every_embedding(encoder, image, tmp_path):
     image.save(tmp_path / "face.png")
     sample = Sample(tmp_path / "face.png", "a", "anime", NEUTRAL, (0.0,) * 12)
-    entry = encode_prompts(sample, encoder)
+    entry = encode_prompts(sample, Sizes(encoder.size, encoder.size), encoder)
     embeddings = encoder(image, [prompt(word, "anime") for word in WORDS])
     assert entry["suffixes"].shape == (12, 7, embeddings.shape[-1])
     assert torch.equal(entry["neutral"], embeddings[0])

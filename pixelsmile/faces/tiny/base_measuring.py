@@ -7,11 +7,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from pixelsmile.callbacks import progress_bar
+from pixelsmile.callbacks import StepBar
 from pixelsmile.command import CONFIG_FOLDER
+from pixelsmile.data.reading import read_data
 from pixelsmile.prepare import prepare
 from pixelsmile.scoring import Measured
-from pixelsmile.stack import build_datamodule, build_module, read_samples
+from pixelsmile.stack import build_datamodule, build_module
 from pixelsmile.train import validate
 
 
@@ -32,11 +33,10 @@ def measure_base(weights: Path, domain: str, identities: int, folder: Path) -> d
         "data.files.train_identities=1",
         f"data.files.val_identities={identities}",
     )
-    samples, held_out = read_samples(config)
-    encoded = prepare(config, samples, held_out)
-    data = build_datamodule(config, samples, held_out, encoded)
+    faces = read_data(config)
+    data = build_datamodule(config, faces, prepare(config, *faces.needed))
     trainer = instantiate(
-        config.trainer, logger=False, enable_checkpointing=False, callbacks=[progress_bar()]
+        config.trainer, logger=False, enable_checkpointing=False, callbacks=[StepBar()]
     )
     return validate(trainer, build_module(config), data)
 

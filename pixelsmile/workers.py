@@ -1,7 +1,6 @@
-"""Identities in parallel: processes that start light, stop at once and never outlive their parent.
+"""Work in parallel: processes that start light, stop at once and never outlive their parent.
 
-The result does not depend on the number of processes: each identity is drawn by one of them, from
-its seed alone.
+Each item is done by one of them on its own, so the result does not depend on their number.
 """
 
 import multiprocessing
@@ -18,8 +17,9 @@ from typing import Any, TypeVar
 from pixelsmile.errors import UserError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
-Task = Callable[[T, Callable[[], None]], None]
+Task = Callable[[T, Callable[[], None]], R]
 """Takes an item and a function to call between steps, which raises once the work is called off."""
 
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -30,8 +30,10 @@ class _CalledOffError(Exception):
     """The parent has asked the workers to stop."""
 
 
-def run_parallel(task: Task[T], items: Sequence[T], workers: int) -> Generator[T, None, None]:
-    """Run a task on each item and yield the items as they are finished, in any order.
+def run_parallel(
+    task: Task[T, R], items: Sequence[T], workers: int
+) -> Generator[tuple[T, R], None, None]:
+    """Run a task on each item; yield items and results as they are finished, in any order.
 
     If one fails, or the caller stops iterating, or Ctrl-C is pressed, the others stop at their next
     step and the first exception goes on to the caller.
@@ -46,8 +48,7 @@ def run_parallel(task: Task[T], items: Sequence[T], workers: int) -> Generator[T
     """
     if workers == 1 or len(items) == 1:
         for item in items:
-            task(item, _no_check)
-            yield item
+            yield item, task(item, _no_check)
         return
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -58,8 +59,7 @@ def run_parallel(task: Task[T], items: Sequence[T], workers: int) -> Generator[T
         with _shielded_start(hide_main=not _is_in_main(task)):
             futures = {pool.submit(_work, item): item for item in items}
         for future in as_completed(futures):
-            future.result()
-            yield futures[future]
+            yield futures[future], future.result()
     except BrokenProcessPool:
         raise UserError(
             f"One of {workers} worker processes was killed, most often for want of memory: "
@@ -70,6 +70,11 @@ def run_parallel(task: Task[T], items: Sequence[T], workers: int) -> Generator[T
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def available() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
 def _no_check() -> None:
     """Never call the work off: in one process Ctrl-C interrupts by itself."""
 
@@ -78,7 +83,7 @@ _task: Any = None
 _stop: Any = None
 
 
-def _start_worker(task: Task[Any], stop: Any) -> None:
+def _start_worker(task: Task[Any, Any], stop: Any) -> None:
     """Keep the task and end with the parent, even if that is killed outright."""
     global _task, _stop
     _task, _stop = task, stop
@@ -87,9 +92,9 @@ def _start_worker(task: Task[Any], stop: Any) -> None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _work(item: Any) -> None:
+def _work(item: Any) -> Any:
     _check()
-    _task(item, _check)
+    return _task(item, _check)
 
 
 def _check() -> None:

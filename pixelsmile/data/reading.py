@@ -1,0 +1,67 @@
+"""Read the faces that a config names: the border between a user's files and the package."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from rich.console import Console
+
+from pixelsmile.data.faults import summary
+from pixelsmile.data.splits import Faces
+from pixelsmile.errors import UserError
+
+_MISSING = (MissingMandatoryValue, InterpolationToMissingValueError)
+
+
+def read_data(config: DictConfig, *, console: Console | None = None) -> Faces:
+    """Return both sets of a config; say in one line what was left out.
+
+    Args:
+        config: With the reader under `data.reader`.
+        console: Receives that line, by default stderr.
+
+    Raises:
+        UserError: If a path is not given or the data cannot be used.
+    """
+    faces = call_reader(config)
+    if line := summary(list(faces.faults)):
+        console = Console(stderr=True, soft_wrap=True) if console is None else console
+        console.print(line, markup=False, highlight=False)
+    return faces
+
+
+def call_reader(config: DictConfig) -> Faces:
+    """Return what a config's reader returns.
+
+    Raises:
+        UserError: As `read_data`.
+    """
+    try:
+        return instantiate(config.data.reader)
+    except _MISSING:
+        raise _not_given(config) from None
+    except InstantiationException as error:  # Hydra wraps what a reader raises
+        if isinstance(error.__cause__, _MISSING):
+            raise _not_given(config) from None
+        if error.__cause__ is None:
+            raise
+        raise error.__cause__ from None
+
+
+def _not_given(config: DictConfig) -> UserError:
+    """Name the first key of the data that must be given and is not."""
+    values = OmegaConf.to_container(config.data, resolve=False)
+    key = next(_missing_in(values, "data"), "A path of the data")
+    return UserError(f"{key} is not given: say where the data is, see the README.")
+
+
+def _missing_in(values: Any, place: str) -> Iterator[str]:
+    """Yield the keys that are to be given and are not."""
+    if values == MISSING:
+        yield place
+    elif isinstance(values, dict):
+        for key, value in values.items():
+            yield from _missing_in(value, f"{place}.{key}")
