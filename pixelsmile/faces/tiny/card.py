@@ -64,8 +64,9 @@ def _intro(weights: Path, identities: int) -> str:
         f"Real classes at small sizes, {size:.1f} MB, trained on faces that the project draws "
         f"itself by `python -m pixelsmile.faces.tiny`. Measured on {identities} people per domain "
         f"(seeds {RESERVED_SEED} up) that no training has seen.\n\n"
-        "The base editor is confused on purpose: it learned from one-hot labels drawn from soft "
-        "scores, as the paper says of real editors. The text encoder is random and frozen; the "
+        "The base editor is confused on purpose: it learned to draw the twelve expressions from "
+        "their own words, then from ambiguous one-hot labels drawn from soft scores, as the paper "
+        "says of real editors. The text encoder is random and frozen; the "
         "transformer learned to read it. The judge and the recognisers saw other people than the "
         "image encoder of the triplet loss, the VAE and the base."
     )
