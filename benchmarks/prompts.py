@@ -25,7 +25,7 @@ from torch import Tensor
 
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.data.cache import TensorCache
-from pixelsmile.data.encoded import encode_prompts, prompts_of
+from pixelsmile.data.encoding import encode_prompts, prompts_of
 from pixelsmile.data.images import Sizes
 from pixelsmile.data.samples import Sample, open_image
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL

@@ -21,10 +21,12 @@ from rich.console import Console
 
 from pixelsmile.command import command
 from pixelsmile.data.cache import TensorCache
-from pixelsmile.data.encoded import (
-    EncodedSet,
-    encode_face,
-    encode_image,
+from pixelsmile.data.encoded import EncodedSet
+from pixelsmile.data.encoding import (
+    BATCH,
+    Entry,
+    encode_faces,
+    encode_images,
     encode_prompts,
     encode_source,
     reconstruct,
@@ -138,14 +140,24 @@ def encode_pictures(config: DictConfig, encoded: EncodedSet, needs: Needs, share
     )
     done = len(images) - len(work)
     with progress("Encoding images", len(images), done=done) as advance:
-        for key in work:
-            latents, decoded = reconstruct(images[key], sizes, autoencoder, device)
-            for face_key, sample in faces.get(key, ()):
-                face = encode_face(sample, sizes, decoded, recogniser, encoded.locator)
-                cache.write(face_key, face)
-            if key in lacking:
-                cache.write(key, encode_image(latents, decoded, encoder))
-            advance(1)
+        for keys in (work[i : i + BATCH] for i in range(0, len(work), BATCH)):
+            samples = [images[key] for key in keys]
+            latents, decoded = reconstruct(samples, sizes, autoencoder, device)
+            seen = [(row, *face) for row, key in enumerate(keys) for face in faces.get(key, ())]
+            if seen:
+                rows, names, owners = map(list, zip(*seen, strict=True))
+                found = encode_faces(owners, sizes, decoded[rows], recogniser, encoded.locator)
+                _write(cache, names, found)
+            rows = [row for row, key in enumerate(keys) if key in lacking]
+            if rows:
+                entries = encode_images(latents[rows], decoded[rows], encoder)
+                _write(cache, [keys[row] for row in rows], entries)
+            advance(len(keys))
+
+
+def _write(cache: TensorCache, keys: Sequence[str], entries: Sequence[Entry]) -> None:
+    for key, entry in zip(keys, entries, strict=True):
+        cache.write(key, entry)
 
 
 def encode_sources(config: DictConfig, encoded: EncodedSet, needs: Needs, share: Share) -> None:

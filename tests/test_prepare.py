@@ -20,6 +20,7 @@ from pixelsmile import prepare as prepare_module
 from pixelsmile.command import CONFIG_FOLDER
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.data.cache import TensorCache
+from pixelsmile.data.encoding import BATCH
 from pixelsmile.data.faults import Faults
 from pixelsmile.data.ffe import read_ffe
 from pixelsmile.data.images import load_image, load_landmarks
@@ -117,27 +118,28 @@ def test_second_time_loads_no_model(prepared, sets, monkeypatch):
 
 def test_stopped_run_goes_on_where_it_was(tiny_stack, sets, tmp_path, monkeypatch):
     config = config_of(tiny_stack, tmp_path)
-    encode, done = prepare_module.encode_image, []
+    encode, done = prepare_module.encode_images, []
 
-    def stop_after_five(*args):
-        if len(done) == 5:
+    def stop_at_the_third(*args):
+        if len(done) == 2 * BATCH:
             raise KeyboardInterrupt
-        done.append(1)
-        return encode(*args)
+        entries = encode(*args)
+        done.extend(entries)
+        return entries
 
-    monkeypatch.setattr(prepare_module, "encode_image", stop_after_five)
+    monkeypatch.setattr(prepare_module, "encode_images", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         prepare(config, *sets)
     encoded = encoded_set(config)
     images = Needs.of(encoded, *sets).images()
-    assert len(encoded.missing_images(images)) == len(images) - 5
+    assert len(encoded.missing_images(images)) == len(images) - 2 * BATCH
 
     counted = []
     monkeypatch.setattr(
-        prepare_module, "encode_image", lambda *args: counted.append(1) or encode(*args)
+        prepare_module, "encode_images", lambda *args: counted.extend(args[0]) or encode(*args)
     )
     prepare(config, *sets)
-    assert len(counted) == len(images) - 5
+    assert len(counted) == len(images) - 2 * BATCH
 
 
 @pytest.mark.parametrize(
@@ -240,9 +242,9 @@ def test_replaced_image_is_encoded_anew_and_nothing_else_is(own, monkeypatch):
     for name, count in (("reconstruct", seen["image"]), ("encode_prompts", seen["prompts"])):
         encode = getattr(prepare_module, name)
 
-        def counting(sample, *args, encode=encode, count=count):
-            count.append(sample.image)
-            return encode(sample, *args)
+        def counting(what, *args, encode=encode, count=count):
+            count.extend(s.image for s in (what if isinstance(what, list) else [what]))
+            return encode(what, *args)
 
         monkeypatch.setattr(prepare_module, name, counting)
     other.save(train[5].image)
@@ -318,6 +320,14 @@ def test_faces_that_nobody_finds_are_refused_by_name_or_counted(own, capsys):
         build_datamodule(config, only, encoded)
     with pytest.raises(UserError, match="No face found in 3 of 14"):
         prepare(config, train, without(val, "landmarks", "box"))
+
+
+def test_training_without_identity_loss_reads_no_face_that_another_run_has_left(own, tiny_stack):
+    config, read = own
+    train, _ = read()
+    without_loss = encoded_set(config_of(tiny_stack, config.paths.cache, "domain=anime"))
+    assert encoded_set(config).image(train[3])["identity"].numel() > 0
+    assert without_loss.image(train[3])["identity"].numel() == 0
 
 
 @torch.no_grad()

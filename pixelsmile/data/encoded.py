@@ -1,53 +1,36 @@
 """The encoded form of a set: what is computed once, under which key, and how it is read.
 
 There are three kinds of entries. `image` is what every image needs, `face` what a recogniser needs
-to compare it, and `prompts` what a source is asked for. Where the source has a size of its own,
-`source` holds its latents. An entry is a function of its key alone:
-each is computed by itself, so it does not matter which process made it and beside which others.
+to compare it, and `prompts` what a source is asked for. Where sources have a size of their own, a
+fourth, `source`, holds their latents. An entry is a function of its key alone: it does not matter
+which process made it and beside which others.
 
 Shapes: C h w latent, L text tokens, T suffix tokens, D text width, F feature, E embedding.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pixelsmile.data.cache import TensorCache, content_key
-from pixelsmile.data.images import Sizes, load_image, load_landmarks
+from pixelsmile.data.encoding import Entry, Locator, prompts_of
+from pixelsmile.data.images import Sizes
 from pixelsmile.data.memory import file_digest
-from pixelsmile.data.samples import Sample, open_image
-from pixelsmile.data.squares import geometry, load_picture
+from pixelsmile.data.samples import Sample
+from pixelsmile.data.squares import geometry
 from pixelsmile.errors import UserError
-from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, prompt
 
 VERSIONS = {"image": 3, "face": 2, "prompts": 3}
 """Raised, each for itself, when an encoding changes, so that its old entries are not found."""
 
-Entry = dict[str, Tensor]
 Digest = Callable[[Path], str]
-Points = Sequence[tuple[float, float]]
-
-
-class Locator(Protocol):
-    """Finds the five points of a face whose annotations have none."""
-
-    @property
-    def identity(self) -> str:
-        """Everything that the points depend on beside image and box; enters the key."""
-        ...
-
-    def __call__(self, image: Image.Image, box: tuple[float, ...] | None) -> Points | None:
-        """Return five points in pixels of the image, or None where there is no face."""
-        ...
 
 
 def image_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = file_digest) -> str:
-    """Return the key of `encode_image` for one sample."""
+    """Return the key of `encode_images` for one sample."""
     parts = (fingerprint, sizes.image, geometry(sample, sizes.resize), digest(sample.image))
     return content_key("image", VERSIONS["image"], *parts)
 
@@ -68,7 +51,7 @@ def face_key(
     locator: Locator | None = None,
     digest: Digest = file_digest,
 ) -> str:
-    """Return the key of `encode_face` for one sample; given points need no locator."""
+    """Return the key of `encode_faces` for one sample; given points need no locator."""
     points: object = sample.landmarks
     if points is None and locator is not None:
         points = (locator.identity, sample.box)
@@ -84,78 +67,6 @@ def prompt_key(sample: Sample, sizes: Sizes, fingerprint: str, digest: Digest = 
     return content_key("prompts", VERSIONS["prompts"], *parts)
 
 
-def prompts_of(sample: Sample) -> list[str]:
-    """Return the edit instructions of a source: neutral, then one for each expression."""
-    return [prompt(word, sample.domain) for word in (NEUTRAL, *EXPRESSIONS)]
-
-
-@torch.no_grad()
-def reconstruct(
-    sample: Sample, sizes: Sizes, autoencoder: torch.nn.Module, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return an image's latents, (1, C, h, w), and what the VAE makes of them, (1, 3, H, W).
-
-    The losses compare with features of the reconstruction, so that the VAE's own blur is on both
-    sides of each comparison.
-    """
-    images = load_image(sample, sizes.image, sizes.resize)[None].to(device)
-    latents = autoencoder.encode(images)  # pyright: ignore[reportCallIssue]
-    return latents, autoencoder.decode(latents)  # pyright: ignore[reportCallIssue]
-
-
-@torch.no_grad()
-def encode_source(
-    sample: Sample, sizes: Sizes, autoencoder: torch.nn.Module, device: torch.device
-) -> Entry:
-    """Return `latents`, (C, h, w), of a source at its own size."""
-    images = load_image(sample, sizes.of_source, sizes.resize)[None].to(device)
-    return {"latents": autoencoder.encode(images)[0].cpu()}  # pyright: ignore[reportCallIssue]
-
-
-@torch.no_grad()
-def encode_image(latents: Tensor, decoded: Tensor, encoder: torch.nn.Module) -> Entry:
-    """Return `latents`, (C, h, w), and `feature`, (F,), of the triplet loss's encoder."""
-    return {"latents": latents[0].cpu(), "feature": encoder(decoded)[0].cpu()}
-
-
-@torch.no_grad()
-def encode_face(
-    sample: Sample,
-    sizes: Sizes,
-    decoded: Tensor,
-    recogniser: torch.nn.Module,
-    locator: Locator | None = None,
-) -> Entry:
-    """Return `landmarks`, (5, 2), in pixels of the square image, and `identity`, (E,).
-
-    Both are empty, (0, 2) and (0,), where no face is found: the question is settled, and
-    `EncodedSet.faceless` lists who has none.
-    """
-    if sample.landmarks is None and locator is not None:
-        found = locator(open_image(sample.image), sample.box)
-        sample = replace(sample, landmarks=None if found is None else tuple(found))
-    if sample.landmarks is None:
-        return {"landmarks": torch.zeros(0, 2), "identity": torch.zeros(0)}
-    landmarks = load_landmarks(sample, sizes.image, sizes.resize)
-    identity = recogniser(decoded, landmarks[None].to(decoded.device))
-    return {"landmarks": landmarks, "identity": identity[0].cpu()}
-
-
-@torch.no_grad()
-def encode_prompts(sample: Sample, sizes: Sizes, text_encoder: torch.nn.Module) -> Entry:
-    """Return the neutral prompt's embedding, (L, D), and what differs for each expression.
-
-    `suffixes`, (12, T, D), replace the last T tokens of the neutral embedding: the text encoder
-    is causal, so all tokens before the expression word agree. Neutral and target stay apart, so
-    the strength is applied at training time. Both keep the dtype of the encoder, which loses
-    nothing: bfloat16 for the real one, float32 for the tiny one.
-    """
-    image = load_picture(sample, sizes.text, sizes.resize)
-    states = text_encoder.share(image, prompts_of(sample))  # pyright: ignore[reportCallIssue]
-    neutral = torch.cat([states.shared, states.suffixes[0]])
-    return {"neutral": neutral.cpu(), "suffixes": states.suffixes[1:].cpu().clone()}
-
-
 @dataclass(frozen=True)
 class EncodedSet:
     """Reads encoded samples by key.
@@ -165,12 +76,12 @@ class EncodedSet:
     Attributes:
         cache: Where entries live.
         sizes: As prepared.
-        image_fingerprint: Of the models behind `encode_image`.
+        image_fingerprint: Of the models behind `encode_images`.
         prompt_fingerprint: Of the models behind `encode_prompts`.
-        face_fingerprint: Of the models behind `encode_face`; None where nobody looks at faces.
+        face_fingerprint: Of the models behind `encode_faces`; None where nobody looks at faces.
         locator: Finds the points of faces without annotated ones.
-        faces_required: Whether an image without its face entry is refused; else it reads as one
-            of no identity and no landmarks.
+        faces_required: Whether training compares faces; else every image reads as one of no
+            identity, whatever an earlier run has left in the cache.
         digest: Of a file's bytes.
     """
 
@@ -186,16 +97,14 @@ class EncodedSet:
     _faces: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     def image(self, sample: Sample) -> Entry:
-        """Return the entries of `encode_image` and `encode_face` in one.
+        """Return the entries of `encode_images` and `encode_faces` in one.
 
         Raises:
             UserError: If one of them is missing.
         """
         entry = self._read(self.image_key(sample), sample)
-        if self.face_fingerprint is not None:
-            key = self.face_key(sample)
-            if self.faces_required or self.cache.path(key).is_file():
-                return entry | self._read(key, sample)
+        if self.face_fingerprint is not None and self.faces_required:
+            return entry | self._read(self.face_key(sample), sample)
         return {"landmarks": torch.zeros(5, 2), "identity": torch.zeros(0)} | entry
 
     def source(self, sample: Sample) -> Tensor:
@@ -215,8 +124,14 @@ class EncodedSet:
         return self._read(self.prompt_key(sample), sample)
 
     def landmarks(self, sample: Sample) -> Tensor:
-        """Return a sample's landmarks, (5, 2), in pixels of the square image."""
-        return self.image(sample)["landmarks"]
+        """Return a sample's landmarks, (5, 2), in pixels of the square image, from its face entry.
+
+        Raises:
+            UserError: If that is missing.
+        """
+        if self.face_fingerprint is None:
+            return self.image(sample)["landmarks"]
+        return self._read(self.face_key(sample), sample)["landmarks"]
 
     def faceless(self, samples: Iterable[Sample]) -> list[Sample]:
         """Return those of some prepared samples in which no face was found."""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pixelsmile.conditioning import join_suffix
-from pixelsmile.data.encoded import encode_prompts, prompts_of
+from pixelsmile.data.encoding import encode_prompts, prompts_of
 from pixelsmile.data.images import Sizes
 from pixelsmile.data.samples import Sample
 from pixelsmile.expressions import DOMAINS, EXPRESSIONS, NEUTRAL, prompt
@@ -162,7 +162,7 @@ def test_uneven_words_of_a_whole_set_still_make_one_entry(encoder, image, tmp_pa
     image.save(tmp_path / "face.png")
     sample = Sample(tmp_path / "face.png", "a", "human", NEUTRAL, (0.0,) * 12)
     words = [text.replace("shy", "embarrassed") for text in prompts_of(sample)]
-    monkeypatch.setattr("pixelsmile.data.encoded.prompts_of", lambda sample: words)
+    monkeypatch.setattr("pixelsmile.data.encoding.prompts_of", lambda sample: words)
     encoder._warned = False
     with pytest.warns(UserWarning, match="embarrassed"):
         entry = encode_prompts(sample, Sizes(encoder.size, encoder.size), encoder)
