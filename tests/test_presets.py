@@ -63,20 +63,12 @@ def test_row_of_table_3_differs_from_the_tiny_default_in_what_it_names(row):
     assert changes(tiny, compose(f"experiment={row}", *GIVEN)) == ROWS[row]
 
 
-def needs(data):
-    """Skip where the reader of a preset is not there."""
-    there = (CONFIG_FOLDER / "data" / f"{data}.yaml").is_file()
-    return pytest.mark.skipif(not there, reason=f"no configs/data/{data}.yaml")
-
-
-@needs("mead")
 def test_mead_differs_from_the_paper_in_its_data(paper):
-    mead = compose("experiment=[paper,mead]", *GIVEN)
-    assert mead.data == compose("data=mead", "model=qwen_image_edit_2511").data
+    mead = compose("experiment=[paper,mead]", *GIVEN, "data.root=mead")
+    assert mead.data == compose("data=mead", "model=qwen_image_edit_2511", "data.root=mead").data
     assert all(key.startswith("data.") for key in changes(paper, mead))
 
 
-@needs("ffe_triplets")
 @pytest.mark.parametrize(
     ("release", "expected"),
     [
@@ -94,10 +86,13 @@ def test_mead_differs_from_the_paper_in_its_data(paper):
     ],
 )
 def test_release_differs_from_the_paper_in_loss_domain_and_data(paper, release, expected):
-    config = compose(f"experiment={release}", *GIVEN)
-    assert config.data == compose("data=ffe_triplets", "model=qwen_image_edit_2511").data
+    config = compose(f"experiment={release}", *GIVEN, FILES[0])
+    same = ("data=ffe_triplets", "model=qwen_image_edit_2511", f"domain={config.domain.name}")
+    assert config.data == compose(*same, FILES[0]).data
     others = {k: v for k, v in changes(paper, config).items() if not k.startswith("data.")}
-    assert others == expected
+    detector = {k for k in others if k.startswith(("domain.detector", "model.detector"))}
+    assert bool(detector) == (config.domain.name == "anime")
+    assert {k: v for k, v in others.items() if k not in detector} == expected
 
 
 def test_paper_has_the_numbers_of_its_appendix(paper):

@@ -100,6 +100,9 @@ def override(word: str) -> str:
 def main() -> None:
     """Run the command that the first word names."""
     word = sys.argv[1] if len(sys.argv) > 1 else None
+    if word in ("--help", "-h"):
+        Console(soft_wrap=True).print(f"LoRA files: {_USAGE}", markup=False, highlight=False)
+        return
     if word not in _COMMANDS:
         raise UserError(f"No LoRA command {word!r}: {_USAGE}")
     del sys.argv[1]
