@@ -186,7 +186,8 @@ class PromptEncoder(nn.Module):
             return torch.arange(len(ids), device=tokens.device).expand(3, 1, -1)
         model = self.text_encoder.model
         kinds = (tokens == self.text_encoder.config.image_token_id).int()
-        positions, _ = model.get_rope_index(tokens, mm_token_type_ids=kinds, image_grid_thw=grid)
+        index: Any = model.get_rope_index  # its annotations ask for legacy tensor classes
+        positions, _ = index(tokens, mm_token_type_ids=kinds, image_grid_thw=grid)
         return positions
 
     def _tensor(self, rows: Sequence[Sequence[int]]) -> Tensor:

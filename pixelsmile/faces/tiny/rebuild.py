@@ -236,7 +236,7 @@ def _train_rank(
     transformer = QwenImageTransformer2DModel.from_pretrained(start, torch_dtype=torch.float32)
     rebuild, repeat = Rebuild(config), settings.repeat
     sets = [rebuild.editing_set(size, repeat) for size in TEXT_SIZES]
-    options = {name: value for name, value in settings.items() if name != "repeat"}
+    options = {str(name): value for name, value in settings.items() if name != "repeat"}
     average, steps = train_base(transformer, sets, fast=config.fast, **options)
     if rank_and_count()[0] == 0:
         save_part(average, out)
