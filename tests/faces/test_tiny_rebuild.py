@@ -18,12 +18,12 @@ STAGES = (
     "texts",
     "latents",
     "base",
-    "refinement",
+    "confusion",
 )
 SMALL = [
     *(f"minutes.{name}=0.01" for name in ("autoencoder", "judge", "recogniser", "clip")),
     "base.minutes=0.01",
-    "refinement.minutes=0.01",
+    "confusion.minutes=0.01",
     *(f"{kind}_identities={{human: 12, anime: 12}}" for kind in ("base", "judge")),
     "edit_identities={human: 1, anime: 1}",
     "transformer={layers: 1, heads: 2}",

@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -168,9 +169,11 @@ class Rebuild:
             settings: `repeat`, domains to draw from, each as often as it is named; the others are
                 of `train_base`.
         """
-        report = self.work / "report.json"
-        run_ranks(_train_rank, self.config, start, out, report, settings, count=self.config.threads)
-        return json.loads(report.read_text())
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder) / "report.json"
+            arguments = (self.config, start, out, report, settings)
+            run_ranks(_train_rank, *arguments, count=self.config.threads)
+            return json.loads(report.read_text())
 
     def editing_set(self, text_size: int, domains: Sequence[str]) -> EditingSet:
         """Return what was encoded of some domains, for one size of the VL image."""
