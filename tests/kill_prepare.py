@@ -56,7 +56,7 @@ def main(stack, faces, caches, kills, seed):
     broken = caches / "broken"
     while killed < kills:
         process = start(stack, faces, broken)
-        time.sleep(chance.uniform(0.1, 0.6) * seconds)
+        time.sleep(chance.uniform(0.3, 1.0) * seconds)
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         if os.WIFSIGNALED(status):
