@@ -23,8 +23,12 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         OSError: If the disk is full or the folder not writable; it names `path`.
 
     Example:
-        >>> with whole_file("scores.txt") as file:
-        ...     _ = file.write(b"0.5")
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with whole_file(f"{folder}/scores.txt") as file:
+        ...         _ = file.write(b"0.5")
+        ...     Path(file.name).exists(), Path(f"{folder}/scores.txt").read_text()
+        (False, '0.5')
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
