@@ -41,6 +41,12 @@ class Weight:
 _RELEASES = "https://github.com/deepinsight/insightface/releases/download/v0.7"
 _FACENET = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
 
+_ANTELOPE = (
+    "mkdir -p {weights}",
+    f"curl -L -o {{weights}}/antelopev2.zip {_RELEASES}/antelopev2.zip",
+    "unzip {weights}/antelopev2.zip -d {weights}",
+)
+
 WEIGHTS = (
     Weight(
         name="Qwen-Image-Edit-2511",
@@ -76,12 +82,16 @@ WEIGHTS = (
         place="antelopev2/glintr100.onnx",
         source=f"{_RELEASES}/antelopev2.zip",
         licence="non-commercial research only",
-        use="identity loss, ID Sim; the pack also has the detector SCRFD",
-        commands=(
-            "mkdir -p {weights}",
-            f"curl -L -o {{weights}}/antelopev2.zip {_RELEASES}/antelopev2.zip",
-            "unzip {weights}/antelopev2.zip -d {weights}",
-        ),
+        use="identity loss, ID Sim",
+        commands=_ANTELOPE,
+    ),
+    Weight(
+        name="SCRFD (antelopev2)",
+        place="antelopev2/scrfd_10g_bnkps.onnx",
+        source=f"{_RELEASES}/antelopev2.zip",
+        licence="non-commercial research only",
+        use="landmarks of photographs whose annotations have none (optional, else MTCNN)",
+        commands=_ANTELOPE,
     ),
     Weight(
         name="AdaFace IR-101 (WebFace12M)",

@@ -199,7 +199,7 @@ def test_paths_of_the_real_weights_must_be_given():
 def test_tiny_model_changes_sizes_and_pace_and_of_the_losses_only_a_weight():
     tiny, paper = resolved("model=tiny"), resolved("model=qwen_image_edit_2511")
     assert tiny.loss == OmegaConf.merge(paper.loss, {"triplet_weight": 0.1})
-    assert resolved("model=tiny", "domain=anime").loss.triplet_weight == 1.0
+    assert resolved("model=tiny", "domain=anime").loss.triplet_weight == 0.1
     assert tiny.model.strengths == paper.model.strengths
     assert tiny.model.backbone._target_ == paper.model.backbone._target_
     assert Path(tiny.model.folder).parts[-4:] == ("faces", "tiny", "weights", "pipeline")
