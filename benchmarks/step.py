@@ -34,8 +34,7 @@ from pixelsmile.data.reading import read_data
 from pixelsmile.flow import add_noise, denoise, sample_sigma, velocity
 from pixelsmile.module import PixelSmile, Terms
 from pixelsmile.prepare import prepare
-from pixelsmile.stack import build_datamodule, build_module
-from pixelsmile.train import quiet
+from pixelsmile.stack import build_datamodule, build_module, quiet
 
 TOLERANCE = 1e-5
 

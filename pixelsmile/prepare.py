@@ -11,6 +11,7 @@ import gc
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 
@@ -38,7 +39,7 @@ from pixelsmile.data.samples import Sample
 from pixelsmile.errors import UserError
 from pixelsmile.inventory import Needs, manifest_of, prune, readable, take_stock
 from pixelsmile.progress import progress
-from pixelsmile.stack import encoded_set
+from pixelsmile.stack import encoded_set, quiet
 
 PATIENCE = 1800.0
 """Seconds without a new entry after which a process no longer waits for the others."""
@@ -273,7 +274,12 @@ def prune_cache(config: DictConfig) -> None:
 @command("prepare", verbs={"status": status, "prune": prune_cache})
 def main(config: DictConfig) -> None:
     """Prepare both sets of a configuration."""
-    prepare(config, *read_data(config).needed, wait=False)
+    quiet()
+    share = own_share()
+    # The first process draws faces or takes frames of videos, the others find them.
+    with TensorCache(config.paths.cache).in_turn() if share.world > 1 else nullcontext():
+        faces = read_data(config)
+    prepare(config, *faces.needed, share=share, wait=False)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 import importlib.resources
 import importlib.util
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
+import diffusers
+import transformers
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +27,17 @@ from pixelsmile.module import PixelSmile
 OmegaConf.register_new_resolver(
     "package_folder", lambda name: str(importlib.resources.files(name)), replace=True
 )
+
+
+def quiet() -> None:
+    """Keep the libraries' notes about themselves out of the user's terminal."""
+    warnings.filterwarnings("ignore", module="(lightning|torch|diffusers|transformers)")
+    warnings.filterwarnings("ignore", message=".*(num_workers|pin_memory|lr_scheduler).*")
+    logging.getLogger().setLevel(logging.WARNING)  # open_clip speaks through the root logger
+    for name in ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.disable_progress_bar()
 
 
 def encoded_set(config: DictConfig) -> EncodedSet:

@@ -1,16 +1,12 @@
 """Train one adapter, from data to report: `python -m pixelsmile.train domain=anime`."""
 
 import json
-import logging
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import diffusers
 import torch
-import transformers
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
@@ -38,7 +34,7 @@ from pixelsmile.report import results_table, say_where_to_look, write_json
 from pixelsmile.runs import CHECKPOINTS, open_run
 from pixelsmile.scoring import Measured
 from pixelsmile.signals import Stopped, StopSignals
-from pixelsmile.stack import build_datamodule, build_module, encoded_set
+from pixelsmile.stack import build_datamodule, build_module, encoded_set, quiet
 
 
 def train(config: DictConfig) -> Path:
@@ -82,17 +78,6 @@ def _train_in(run: Path, checkpoint: Path | None, config: DictConfig, stop: Stop
     console.print(results_table(before, after, ceiling))
     say_where_to_look(console, run)
     return run
-
-
-def quiet() -> None:
-    """Keep the libraries' notes about themselves out of the user's terminal."""
-    warnings.filterwarnings("ignore", module="(lightning|torch|diffusers|transformers)")
-    warnings.filterwarnings("ignore", message=".*(num_workers|pin_memory|lr_scheduler).*")
-    logging.getLogger().setLevel(logging.WARNING)  # open_clip speaks through the root logger
-    for name in ("lightning.pytorch", "lightning.fabric", "diffusers", "transformers"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    transformers.utils.logging.disable_progress_bar()
-    diffusers.utils.logging.disable_progress_bar()
 
 
 def build_average(config: DictConfig) -> list[AdapterAverage]:

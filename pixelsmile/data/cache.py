@@ -165,6 +165,14 @@ class TensorCache:
                 raise UserError(f"{self.folder} is being filled: wait until that has ended.")
             yield
 
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Let processes that share the work do something one after another."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".turn").open("a") as lock:
+            _locked(lock, fcntl.LOCK_EX)
+            yield
+
     def pieces(self) -> list[Path]:
         """Return the files that writers began and did not finish."""
         patterns = ("[0-9a-f][0-9a-f]/.*", "manifests/.*", ".*.json.*")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -299,6 +300,23 @@ def test_each_key_follows_the_version_of_its_own_encoding(sample, monkeypatch, k
     monkeypatch.setitem(VERSIONS, kind, VERSIONS[kind] + 1)
     after = {name: key(sample, SIZES, "f") for name, key in zip(VERSIONS, KEYS, strict=True)}
     assert {name for name in before if before[name] != after[name]} == {kind}
+
+
+def test_processes_take_turns(cache):
+    """Locks belong to open files, so a thread stands for a process."""
+    happened = []
+
+    def second():
+        with TensorCache(cache.folder).in_turn():
+            happened.append("second")
+
+    with cache.in_turn():
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(0.2)
+        happened.append("first")
+    other.join()
+    assert happened == ["first", "second"]
 
 
 # ---- reading a set --------------------------------------------------------------------------
