@@ -53,10 +53,9 @@ def test_blends_of_other_proportions_stand_for_themselves():
 
 
 def test_a_gap_wider_than_the_span_is_taken_in_one():
-    nodes = choose_nodes(rows((0, 2.0), (0, 3.5), (0, 3.6)), 0.2)
-    assert sorted(nodes.rows.tolist()) == [0, 1, 3]
-    nodes = choose_nodes(rows((0, 2.0), (0, 3.5)), 1.0)
-    assert sorted(nodes.rows.tolist()) == [0, 1, 2]
+    nodes = choose_nodes(rows((0, 2.0), (0, 3.5), (0, 3.6), (0, 3.7)), 0.25)
+    assert sorted(nodes.rows.tolist()) == [0, 1, 2, 4]
+    assert nodes.share.tolist() == pytest.approx([0, 0, 0, 0.5, 0], abs=1e-5)
 
 
 def test_a_single_row_is_its_own_node():

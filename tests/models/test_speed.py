@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pixelsmile.editing.engine import load_speed
+from pixelsmile.faces.tiny.architectures import tiny_transformer
 from pixelsmile.models.denoiser import Denoiser
 from pixelsmile.models.renderer import distinct_rows
 from pixelsmile.models.sampler import Conditions, PromptedField, sample
@@ -19,8 +20,8 @@ EDGE, LENGTH, TAIL = 4, 9, 3
 
 
 @pytest.fixture(scope="module")
-def denoiser(tiny_stack):
-    return Denoiser.from_pretrained(tiny_stack / "pipeline" / "transformer").eval()
+def denoiser():
+    return Denoiser(tiny_transformer(0, layers=2, heads=2)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,14 @@ def test_kept_keys_and_values_are_made_anew_after_a_drop(denoiser, conditions, n
         cheap = ReusedContext(max_drop=max_drop, span=0.0)(whole)
         cheap(latents, torch.tensor(0.9))
         assert torch.allclose(cheap(latents, low), expected, atol=1e-5) is exact
+
+
+def test_in_the_first_block_the_source_follows_neither_noise_nor_prompt(conditions, noise):
+    """So with a single block its keys and values may be reused for ever, and by everyone."""
+    single = Denoiser(tiny_transformer(0, layers=1, heads=2)).eval()
+    whole = PromptedField(single, conditions, grid(0.5, 1.0), 4)
+    cheap = ReusedContext(max_drop=1.0, span=1.0)(whole)
+    torch.testing.assert_close(run(cheap, noise), run(whole, noise), atol=1e-5, rtol=1e-5)
 
 
 def test_a_picture_between_two_nodes_attends_to_the_mean_of_theirs(denoiser, conditions, noise):
