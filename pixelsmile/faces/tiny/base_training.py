@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.faces.tiny.training import Budget, apply_step, one_cycle
 from pixelsmile.flow import add_noise, velocity
-from pixelsmile.models.backbone import pack_latents
+from pixelsmile.models.denoiser import pack_latents
 
 _AVERAGE = 0.998
 _NEUTRAL_SHARE = 0.06
