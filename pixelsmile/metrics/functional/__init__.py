@@ -1,7 +1,8 @@
 """The formulas of FFE-Bench as pure functions; the classes of `pixelsmile.metrics` hold the sums.
 
-`both_strongest`, `harmonic_editing_score`, `control_linearity_score` and `identity_similarity` return
-one value per image or curve, because a table of results needs those; the others return a rate.
+`both_strongest`, `harmonic_editing_score`, `control_linearity_score` and `identity_similarity`
+return one value per image or curve, because a table of results needs those; the others return a
+rate.
 """
 
 from pixelsmile.metrics.functional.accuracy import expression_accuracy

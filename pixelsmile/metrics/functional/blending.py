@@ -1,6 +1,5 @@
 """Blends of two expressions: are both of them there (paper Sec. 5.6, Fig. 12)."""
 
-import torch
 from torch import Tensor
 
 from pixelsmile.metrics.functional.checks import check_dims, check_finite, check_indices
