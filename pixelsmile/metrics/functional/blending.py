@@ -23,6 +23,7 @@ def both_strongest(score: Tensor, requested: Tensor) -> Tensor:
     Example:
         Fear and surprise are both seen in the first image; the second collapses onto surprise:
 
+        >>> import torch
         >>> score = torch.tensor([[0.4, 0.5, 0.1], [0.1, 0.9, 0.2]])
         >>> both_strongest(score, torch.tensor([[0, 1], [0, 1]]))
         tensor([ True, False])
