@@ -1,10 +1,12 @@
 """The real clients against a server that answers, stalls, drops, limits, refuses and lies."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter, defaultdict
 
 import pytest
@@ -55,7 +57,8 @@ def test_every_image_gets_its_own_scores_in_order_and_is_asked_once(
 
 @BOTH
 @pytest.mark.parametrize(
-    "kind", ["drop", "limit", "overload", "page", "json", "keys", "missing", "nan", "percent", "range"]
+    "kind",
+    ["drop", "limit", "overload", "page", "json", "keys", "missing", "nan", "percent", "range"],
 )
 def test_every_trouble_is_asked_again_and_ends_in_the_right_scores(
     judge_of, kind, server, ledger, requests
@@ -121,8 +124,8 @@ def test_a_server_that_never_answers_one_image_makes_it_invalid_and_no_other(
     server, ledger, requests
 ):
     bad = {}
-    server.plan = lambda image, number: bad.setdefault(image, "overload") if not bad else bad.get(
-        image, "answer"
+    server.plan = lambda image, number: (
+        bad.setdefault(image, "overload") if not bad else bad.get(image, "answer")
     )
     judgements = list(openai_judge(server, ledger, max_failures=3).judge_files(requests))
     assert Counter(item.status for item in judgements) == {"ok": 4, "invalid": 1}
@@ -137,7 +140,7 @@ def test_a_server_that_is_down_ends_the_run_and_makes_nothing_invalid(judge_of, 
     server.plan = lambda image, number: "overload"
     many = [JudgeRequest(png(number), f"{number}") for number in range(20)]
     judge = judge_of(server, ledger, max_failures=2, max_outage=4)
-    with pytest.raises(UserError, match="answered none of the last 4 requests .*HTTP 503"):
+    with pytest.raises(UserError, match=r"answered none of the last 4 requests .*HTTP 503"):
         list(judge.judge_files(many))
     assert not read_answers(ledger)
     server.plan = once("answer")
@@ -147,7 +150,9 @@ def test_a_server_that_is_down_ends_the_run_and_makes_nothing_invalid(judge_of, 
 @BOTH
 def test_an_address_where_nobody_listens_is_one_clear_error(judge_of, server, ledger, requests):
     judge = judge_of(server, ledger, base_url="http://127.0.0.1:9/v1", max_failures=2)
-    with pytest.raises(UserError, match=r"http://127.0.0.1:9/v1 has answered none .*cannot connect"):
+    with pytest.raises(
+        UserError, match=r"http://127.0.0.1:9/v1 has answered none .*cannot connect"
+    ):
         list(judge.judge_files(requests[:2]))
     assert not read_answers(ledger)
 
@@ -166,7 +171,9 @@ def test_a_question_that_the_server_does_not_take_is_not_asked_again(server, led
 def test_a_wrong_key_or_an_empty_account_stops_everything_at_once(judge_of, kind, server, ledger):
     server.plan, server.delay = (lambda image, number: kind), 0.02
     many = [JudgeRequest(png(number), f"{number}") for number in range(40)]
-    with pytest.raises(UserError, match="takes no questions .*check key, model, base_url") as error:
+    with pytest.raises(
+        UserError, match=r"takes no questions .*check key, model, base_url"
+    ) as error:
         list(judge_of(server, ledger, concurrency=2).judge_files(many))
     assert KEY not in str(error.value)
     assert len(server.log) < 10
@@ -174,7 +181,7 @@ def test_a_wrong_key_or_an_empty_account_stops_everything_at_once(judge_of, kind
 
 @pytest.mark.parametrize("wait", ["0.5", "date"])
 def test_retry_after_is_honoured_by_all_questions(wait, server, ledger, requests):
-    server.retry_after = http_date(1.5) if wait == "date" else wait
+    server.retry_after = http_date(2) if wait == "date" else wait
     server.plan = lambda image, number: "limit" if len(server.log) == 0 else "answer"
     judge = openai_judge(server, ledger, concurrency=1)
     assert all(item.status == "ok" for item in judge.judge_files(requests))
@@ -263,8 +270,6 @@ def test_the_estimate_shrinks_with_what_is_answered_and_learns_from_it(server, l
 
 @BOTH
 def test_the_key_is_in_no_file_and_no_message(judge_of, server, tmp_path, requests, caplog, capfd):
-    import logging
-
     caplog.set_level(logging.DEBUG)
     server.plan = lambda image, number: ["denied", "echo", "drop", "limit", "answer"][
         min(int(image[0], 16) % 5, 4)
@@ -275,8 +280,7 @@ def test_the_key_is_in_no_file_and_no_message(judge_of, server, tmp_path, reques
         try:
             said += [repr(item) for item in judge.judge_files([request])]
         except UserError as error:
-            said.append(str(error))
-            assert error.__cause__ is None
+            said.append("".join(traceback.format_exception(error)))
         said += [repr(judge.describe()), repr(vars(judge.service)), json.dumps(judge.describe())]
     files = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) >= 8
@@ -289,7 +293,7 @@ def test_thirty_percent_of_six_failures_and_three_kills_leave_every_answer_accou
     server, tmp_path
 ):
     """The server's own log is the reference: each attempt by name, each token."""
-    images, repeats = 150, 2
+    images, repeats = 100, 2
     troubles = ["stall", "drop", "limit", "overload", "json", "nan"]
     counts = Counter()
 
@@ -301,7 +305,7 @@ def test_thirty_percent_of_six_failures_and_three_kills_leave_every_answer_accou
         counts[kind] += 1
         return kind
 
-    server.plan, server.delay, server.stall = plan, 0.01, 1.0
+    server.plan, server.delay, server.stall = plan, 0.01, 2.0
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(images):
@@ -344,7 +348,7 @@ def test_thirty_percent_of_six_failures_and_three_kills_leave_every_answer_accou
         seen[entry.attempt].append(entry)
     assert all(len(entries) == 1 for entries in seen.values())
     assert seen.keys() <= by_name.keys()
-    assert all(by_name[name].outcome is None for name in by_name.keys() - seen.keys())
+    assert all(by_name[name].lost for name in by_name.keys() - seen.keys())
 
     # Tokens agree attempt by attempt, and what is not known is known to be not known.
     lost = {name for name, attempt in by_name.items() if attempt.lost}
