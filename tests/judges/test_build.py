@@ -48,12 +48,18 @@ def test_the_openai_judge_of_the_config_has_the_limits_it_names(server, tmp_path
 
 def test_the_gemini_judge_of_the_config_asks_the_model_of_the_paper(server, tmp_path):
     judge = build_judge(
-        judge_config("gemini", f"judge.service.base_url={server.url}"), tmp_path / "judge.jsonl"
+        judge_config(
+            "gemini",
+            f"judge.service.base_url={server.url}",
+            "judge.service.options={thinking_config:{thinking_budget:128}}",
+        ),
+        tmp_path / "judge.jsonl",
     )
     assert judge.describe()["id"] == "gemini/gemini-3-pro-preview"
     (judgement,) = judge.judge_files([JudgeRequest(png(1), "face")])
     assert judgement.status == "ok"
-    assert set(server.log[0].body) <= {"contents", "generationConfig"}
+    settings = {"thinkingConfig": {"thinkingBudget": 128}}
+    assert server.log[0].body["generationConfig"] == settings
 
 
 @pytest.mark.parametrize(
@@ -61,8 +67,9 @@ def test_the_gemini_judge_of_the_config_asks_the_model_of_the_paper(server, tmp_
     [
         ("openai", [], r"Set judge\.service\.model="),
         ("openai", ["judge.service.model=m"], "No API key: export OPENAI_API_KEY"),
-        ("gemini", [], "No API key: export GEMINI_API_KEY or GOOGLE_API_KEY"),
+        ("gemini", [], r"No API key: export GEMINI_API_KEY or GOOGLE_API_KEY"),
         ("gemini", ["+judge.service.api_key=sk-1"], "'api_key' in its config.*environment"),
+        ("gemini", ["+judge.service.options.heat=1"], r"'heat': 1.* no fields of Generate.*heat"),
         ("gemini", ["judge.pace.concurrency=0"], r"judge\.pace\.concurrency=0 is too small"),
         ("gemini", ["judge.prices.input=-1"], r"judge\.prices\.input=-1 is no price"),
         ("qwen_vl", [], r"Set judge\.folder="),

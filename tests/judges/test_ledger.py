@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_no_half_line(path, monkeypatch):
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="is a folder: name a file"):
         Ledger(tmp_path)
-    with pytest.raises(UserError, match="No answers of a judge in .*none.jsonl"):
+    with pytest.raises(UserError, match=r"No answers of a judge in .*none\.jsonl"):
         read_answers(tmp_path / "none.jsonl")
     assert read_attempts(tmp_path / "none.jsonl") == {}
 

@@ -113,6 +113,14 @@ def test_a_refusal_by_policy_is_final_and_not_asked_again(judge_of, kind, server
     assert len(server.log) == 1
 
 
+def test_a_question_whose_answer_was_lost_keeps_its_idempotency_key(server, ledger, requests):
+    server.plan = lambda image, number: ["drop", "json", "drop", "answer"][number - 1]
+    list(openai_judge(server, ledger).judge_files(requests[:1]))
+    keys = [item.idempotency for item in server.log]
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+    assert len({item.attempt for item in server.log}) == 4
+
+
 def test_an_answer_cut_at_the_limit_of_tokens_says_so(server, ledger, requests):
     server.plan = lambda image, number: "cut"
     (judgement,) = openai_judge(server, ledger).judge_files(requests[:1])
