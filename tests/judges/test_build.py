@@ -51,7 +51,7 @@ def test_the_gemini_judge_of_the_config_asks_the_model_of_the_paper(server, tmp_
         judge_config(
             "gemini",
             f"judge.service.base_url={server.url}",
-            "judge.service.options={thinking_config:{thinking_budget:128}}",
+            "+judge.service.options.thinking_config={thinking_budget:128}",
         ),
         tmp_path / "judge.jsonl",
     )

@@ -79,13 +79,14 @@ def test_every_trouble_is_asked_again_and_ends_in_the_right_scores(
 
 @BOTH
 def test_a_stalled_answer_is_given_up_after_the_timeout(judge_of, server, ledger, requests):
-    server.plan, server.stall = once("stall"), 1.0
+    server.plan, server.stall = once("stall"), 30.0
     started = time.monotonic()
-    (judgement,) = judge_of(server, ledger, timeout=0.2).judge_files(requests[:1])
+    (judgement,) = judge_of(server, ledger, timeout=0.5).judge_files(requests[:1])
     assert judgement.status == "ok"
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 20.0
     (attempts,) = read_attempts(ledger).values()
-    assert [item.outcome for item in attempts] == ["timeout", "ok"]
+    outcomes = [item.outcome for item in attempts]
+    assert outcomes in (["timeout", "ok"], ["timeout", "timeout", "ok"])  # a busy machine
 
 
 @BOTH
