@@ -103,8 +103,10 @@ class _GeminiLine:
         """Ask about one image; the image comes before the words."""
         package, httpx = self.service._package, self.service._httpx
         image = package.types.Part.from_bytes(data=picture.data, mime_type=picture.media_type)
-        headers = {"X-Client-Request-Id": question.attempt}
-        config = {**self.service.options, "http_options": {"headers": headers}}
+        config = package.types.GenerateContentConfig(
+            **self.service.options,
+            http_options={"headers": {"X-Client-Request-Id": question.attempt}},
+        )
         try:
             response = await self.client.aio.models.generate_content(
                 model=self.service.model, contents=[image, prompt], config=config
