@@ -176,8 +176,9 @@ class FolderEditor:
     def belong_to_none(self, tasks: Sequence[Task]) -> list[str]:
         """Return the files that are no edit of a task, by name."""
         asked = {(task.id, task.expression) for task in tasks}
-        others = [file for face, same in self.found.items() if face not in asked for file in
-                  same.values()]
+        others = [
+            file for face, same in self.found.items() if face not in asked for file in same.values()
+        ]
         return sorted([*self.strangers, *others])
 
     def _read(self, files: dict[str, str], strength: float) -> bytes | None:
@@ -253,7 +254,5 @@ def pattern_expression(pattern: str) -> re.Pattern[str]:
         "expression": f"(?P<expression>(?i:{words}))",
         "strength": r"(?P<strength>\d+(?:\.\d+)?)",
     }
-    pieces = [
-        groups[part] if place % 2 else re.escape(part) for place, part in enumerate(parts)
-    ]
+    pieces = [groups[part] if place % 2 else re.escape(part) for place, part in enumerate(parts)]
     return re.compile("".join(pieces))

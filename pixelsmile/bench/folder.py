@@ -1,4 +1,4 @@
-"""The folder of one evaluation: what is where, for which settings, and for one process at a time."""
+"""The folder of one evaluation: what is where, and for which settings."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -196,7 +196,7 @@ def _compare_with(
         faces = [(points_key(landmarks, task, digest(path)), path) for path in edits]
         keyed = [(cosine_key(name, place, face), face, path) for face, path in faces]
         missing = {row[0]: row for row in keyed if row[0] not in known}
-        known.update(dict.fromkeys(missing, {}))
+        known |= {key: {} for key in missing}  # equal faces of two tasks are one row
         if missing:
             todo.append((task, place, list(missing.values())))
     if not todo:

@@ -137,9 +137,7 @@ def _indices(edits: Sequence[Edit]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _rate(metric: Any, asked: int) -> Number:
     low, high = metric.interval()
-    return Number(
-        value=float(metric.compute()), low=low, high=high, n=metric.num_samples, of=asked
-    )
+    return Number(value=float(metric.compute()), low=low, high=high, n=metric.num_samples, of=asked)
 
 
 def _mean(metric: Any, asked: int, parts: Parts, edits: Sequence[Edit]) -> Number:
@@ -148,9 +146,7 @@ def _mean(metric: Any, asked: int, parts: Parts, edits: Sequence[Edit]) -> Numbe
     low, high = bootstrap.interval(*by_face(parts, faces))
     if math.isnan(low):
         low, high = metric.interval()
-    return Number(
-        value=float(metric.compute()), low=low, high=high, n=metric.num_samples, of=asked
-    )
+    return Number(value=float(metric.compute()), low=low, high=high, n=metric.num_samples, of=asked)
 
 
 def _identity(edits: Sequence[Edit]) -> Number:

@@ -40,6 +40,7 @@ def is_whole(curve: Sequence[Edit]) -> bool:
 
 
 def both(edits: Sequence[Edit]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the scores of what was asked for and the similarities, (B,) each, float64."""
     scores = torch.tensor([edit.score for edit in edits], dtype=torch.float64)
     return scores, torch.tensor([edit.similarity for edit in edits], dtype=torch.float64)
 
@@ -47,6 +48,7 @@ def both(edits: Sequence[Edit]) -> tuple[torch.Tensor, torch.Tensor]:
 def scores_of(
     curves: Sequence[Sequence[Edit]], strengths: Sequence[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return strengths and scores of whole curves, (B, S) each, float64."""
     scores = torch.tensor([[e.score for e in curve] for curve in curves], dtype=torch.float64)
     return torch.tensor(strengths, dtype=torch.float64).expand_as(scores), scores
 
@@ -125,10 +127,12 @@ def _confused(edit: Edit) -> tuple[np.ndarray, np.ndarray]:
 
 
 def identity_parts(edits: Sequence[Edit]) -> Parts:
+    """Return the part of each edit in ID Sim."""
     return {_unit(edit): _one(edit.similarity or 0.0) for edit in edits}
 
 
 def harmonic_parts(edits: Sequence[Edit]) -> Parts:
+    """Return the part of each edit in HES."""
     if not edits:
         return {}
     values = harmonic_editing_score(*both(edits)).tolist()
@@ -136,6 +140,7 @@ def harmonic_parts(edits: Sequence[Edit]) -> Parts:
 
 
 def linearity_parts(curves: Mapping[str, Sequence[Edit]], strengths: Sequence[float]) -> Parts:
+    """Return the part of each whole curve in CLS."""
     if not curves:
         return {}
     values = control_linearity_score(*scores_of(list(curves.values()), strengths)).tolist()

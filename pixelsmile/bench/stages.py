@@ -91,4 +91,3 @@ def measure_identity(
     """Find the faces and compare them."""
     find_faces(folder, landmarks)
     compare_faces(folder, landmarks.describe(), recognisers)
-

@@ -133,9 +133,7 @@ def coverage(table: Sequence[Edit]) -> dict[str, dict[str, int]]:
     recognisers = sorted({name for edit in table for name in edit.cosines})
     counts = {
         "edits": {"total": len(table), "made": len(made), "missing": len(table) - len(made)},
-        "judge": {
-            fate: sum(edit.judged == fate for edit in made) for fate in (*JUDGED, PENDING)
-        },
+        "judge": {fate: sum(edit.judged == fate for edit in made) for fate in (*JUDGED, PENDING)},
         "identity": {
             fate: sum(edit.identity == fate for edit in made) for fate in (OK, "no_face", PENDING)
         },
