@@ -234,7 +234,9 @@ def read_answers(path: str | os.PathLike[str]) -> dict[str, Row]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"No answers of a judge in {path}: judge first, or name the file.") from None
+        raise UserError(
+            f"No answers of a judge in {path}: judge first, or name the file."
+        ) from None
     return answers_by_key(parse_lines(data[: data.rfind(b"\n") + 1], path), path)
 
 
