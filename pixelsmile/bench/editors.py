@@ -31,6 +31,9 @@ _SHOWN = 5
 class Editor(Protocol):
     """Anything that has edits for tasks."""
 
+    label: str
+    """What reports call it."""
+
     graded: bool
     """Whether it knows strengths; without, only general editing can be measured."""
 
@@ -52,6 +55,7 @@ class ModelEditor:
 
     Args:
         config: With `model` and `domain`.
+        label: What reports call it.
         lora: File or folder of the adapter; None is the zero-shot base.
         resize: How images become square: `direct`, `padding` or `crop`.
         speed: `exact` or `fast`.
@@ -65,6 +69,7 @@ class ModelEditor:
         self,
         config: DictConfig,
         *,
+        label: str = "adapter",
         lora: str | None = None,
         resize: str = "direct",
         speed: str = "exact",
@@ -74,7 +79,8 @@ class ModelEditor:
         self.editor = ExpressionEditor.from_config(
             config, lora=lora, device=device, batch_size=batch_size
         )
-        self.lora, self.resize, self.speed = lora, Resize(resize), speed
+        self.label, self.lora = label, lora
+        self.resize, self.speed = Resize(resize), speed
         self.steps = config.model.num_steps
 
     def describe(self) -> dict[str, Any]:
@@ -111,19 +117,23 @@ class FolderEditor:
     """Images that another tool has made of the same tasks.
 
     Args:
+        config: Not needed here; every editor is made with it.
         folder: Where they are.
         pattern: Their paths below it, with `{id}`, `{expression}` and, if the tool knows it,
             `{strength}`. Aliases of expressions and any spelling of a number are understood: 0.5,
             0.50, and 0.33 for a third.
+        label: What reports call the tool.
 
     Raises:
         UserError: If the folder is missing, or the pattern cannot tell tasks apart.
     """
 
-    def __init__(self, folder: str | Path | None, pattern: str) -> None:
+    def __init__(
+        self, config: DictConfig, *, folder: str | Path | None, pattern: str, label: str = "folder"
+    ) -> None:
         if folder is None:
             raise UserError("editor=folder needs dir=<folder of images>.")
-        self.folder, self.pattern = Path(folder), pattern
+        self.label, self.folder, self.pattern = label, Path(folder), pattern
         if not self.folder.is_dir():
             raise UserError(f"No folder {self.folder}: set dir= to the folder of the edits.")
         self.expression = pattern_expression(pattern)

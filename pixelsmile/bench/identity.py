@@ -49,7 +49,7 @@ class Landmarks(Protocol):
 
 
 class GivenLandmarks:
-    """The points of the source for all its edits: for edits that keep the place of the face.
+    """The points of the task for its source and all edits, which keep the place of the face.
 
     Nobody looks for a face, so a face that an edit has destroyed shows as a low cosine.
     """
@@ -59,17 +59,8 @@ class GivenLandmarks:
         return {"kind": "given"}
 
     def find(self, image: Image.Image, task: Task, size: tuple[int, int]) -> Points | None:
-        """Return the points of the task, scaled to the image.
-
-        Raises:
-            UserError: If the task has none.
-        """
-        if task.landmarks is None:
-            raise UserError(
-                f"The task {task.name} has no landmarks: add 'landmarks' to its line, or let a "
-                "detector find them with landmarks=detected."
-            )
-        return _scaled(task.landmarks, image, size)
+        """Return the points of the task, scaled to the image."""
+        return task.landmarks and _scaled(task.landmarks, image, size)
 
 
 class DetectedLandmarks:
@@ -94,6 +85,18 @@ class DetectedLandmarks:
             (x0, y0), (x1, y1) = _scaled(corners, image, size)
             box = (x0, y0, x1, y1)
         return self.detector(image, box)
+
+
+def given_or_detected(tasks: Sequence[Task], *, detector: Detector) -> Landmarks:
+    """Take the points of the tasks where all have them, otherwise those of a detector."""
+    if all(task.landmarks is not None for task in tasks):
+        return GivenLandmarks()
+    return DetectedLandmarks(detector)
+
+
+def always_detected(tasks: Sequence[Task], *, detector: Detector) -> Landmarks:
+    """Look for the face in every image, whatever the tasks say."""
+    return DetectedLandmarks(detector)
 
 
 def _scaled(points: Points, image: Image.Image, size: tuple[int, int]) -> Points:

@@ -140,10 +140,7 @@ def _table(
     runs: Sequence[Summary],
 ) -> dict[str, Any]:
     """Return a table of the paper with our rows below it."""
-    heads = [
-        f"{TITLES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}"
-        for name in metrics
-    ]
+    heads = [f"{TITLES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in metrics]
     return {
         "title": title,
         "printed": printed,

@@ -1,7 +1,9 @@
 """The stages before the report: edit, judge, identity. Each goes on where it was stopped."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
+from rich.console import Console
 from torch import nn
 
 from pixelsmile.bench.editors import Editor, png_bytes
@@ -10,7 +12,8 @@ from pixelsmile.bench.identity import Landmarks, compare_faces, find_faces
 from pixelsmile.bench.tasks import Task
 from pixelsmile.errors import UserError
 from pixelsmile.files import whole_file
-from pixelsmile.judges.base import Judge, JudgeRequest
+from pixelsmile.judges.base import Judge, Judgement, JudgeRequest, load_picture, named_scores
+from pixelsmile.judges.ledger import Ledger, now
 from pixelsmile.progress import progress
 
 
@@ -80,9 +83,54 @@ def judge_edits(folder: BenchFolder, judge: Judge, repeats: int) -> None:
         repeats: How often each edit is judged.
     """
     requests = list(requests_for(folder, repeats))
+    if not requests:
+        return
+    _say_if_paid("Before judging", judge, "estimate", requests)
+    judgements = []
     with progress("Judging", len(requests)) as advance:
-        for _ in judge.judge_files(requests):
+        for judgement in judge.judge_files(requests):
+            judgements.append(judgement)
             advance(1)
+    _keep(folder, judge, requests, judgements)
+    _say_if_paid("Judged", judge, "totals")
+
+
+def _say_if_paid(title: str, judge: Judge, question: str, *arguments: object) -> None:
+    """Print what a judge that counts tokens says about its costs."""
+    answer = getattr(judge, question, None)
+    if answer is not None:
+        Console(soft_wrap=True).print(f"{title}: {answer(*arguments)}", highlight=False)
+
+
+def _keep(
+    folder: BenchFolder,
+    judge: Judge,
+    requests: Sequence[JudgeRequest],
+    judgements: Sequence[Judgement],
+) -> None:
+    """Write down the answers of a judge that has no ledger of its own, as `replay`."""
+    described = judge.describe()
+    with Ledger(folder.judge_ledger) as ledger:
+        rows = {
+            judgement.key: {
+                "key": judgement.key,
+                "id": judgement.id,
+                "repeat": judgement.repeat,
+                "image": load_picture(request).digest,
+                "judge": described["id"],
+                "settings": described["settings"],
+                "prompt": described["prompt_hash"],
+                "status": judgement.status,
+                "reason": judgement.reason,
+                "scores": named_scores(judgement.scores),
+                "raw": judgement.raw,
+                "usage": judgement.usage and asdict(judgement.usage),
+                "time": now(),
+            }
+            for request, judgement in zip(requests, judgements, strict=True)
+            if judgement.key not in ledger.answers
+        }
+        ledger.add(rows.values())
 
 
 def measure_identity(

@@ -1,7 +1,8 @@
 """Everything that a report says about one run, as plain data: the content of metrics.json."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pixelsmile.bench.measure import confusion, constant, measure
 from pixelsmile.bench.parts import general_edits
 from pixelsmile.bench.table import MISSING, Edit, coverage
 from pixelsmile.expressions import EXPRESSIONS
+from pixelsmile.judges import Judgement, judge_noise
 from pixelsmile.metrics.intervals import wilson_interval
 
 Summary = dict[str, Any]
@@ -41,7 +43,7 @@ def summarise(folder: BenchFolder, table: Sequence[Edit]) -> Summary:
         "expressions": {name: of_expression(general, name) for name in EXPRESSIONS},
         "confusion": confusion(general).tolist(),
         "trade_off": trade_off(table, sorted({*protocol["linear"], protocol["strength"]})),
-        "judge_noise": judge_noise(table),
+        "judge_noise": noise_of(table),
         "coverage": coverage(table),
         "missing": [edit.path.name for edit in table if edit.judged == MISSING],
         "without_scores": {
@@ -83,13 +85,11 @@ def of_expression(general: Sequence[Edit], name: str) -> dict[str, Any]:
     }
 
 
-def judge_noise(table: Sequence[Edit]) -> Mapping[str, float] | None:
-    """Return how far answers to the same image scatter: per expression, root mean square SD.
-
-    None where every image was judged once.
-    """
-    spreads = np.array([edit.spread for edit in table if edit.spread is not None])
-    if not len(spreads):
-        return None
-    values = np.sqrt(np.square(spreads).mean(0))
-    return dict(zip(EXPRESSIONS, values.tolist(), strict=True))
+def noise_of(table: Sequence[Edit]) -> Summary | None:
+    """Return how far answers to the same image scatter, None where each was judged once."""
+    noise = judge_noise(
+        Judgement("ok", scores, raw="", usage=None, key="", id=edit.path.name)
+        for edit in table
+        for scores in edit.repeats
+    )
+    return asdict(noise) if noise.images else None

@@ -33,7 +33,7 @@ class Edit:
         path: Of the image.
         judged: `ok`, `invalid`, `refused`, `missing` or `pending`.
         scores: Twelve numbers in [0, 1], the mean over repeats, where `judged` is `ok`.
-        spread: Twelve standard deviations over repeats, where there are two or more.
+        repeats: The scores of each repeat that brought some, of which `scores` is the mean.
         cosines: By recogniser; None where a face was not found, or nothing was measured.
         identity: `ok`, `no_face`, `missing` or `pending`.
     """
@@ -43,7 +43,7 @@ class Edit:
     path: Path
     judged: str
     scores: tuple[float, ...] | None
-    spread: tuple[float, ...] | None
+    repeats: tuple[tuple[float, ...], ...]
     cosines: Mapping[str, float | None]
     identity: str
 
@@ -79,10 +79,10 @@ def read_table(folder: BenchFolder) -> list[Edit]:
     for task, strength, path in folder.edits():
         if not path.is_file():
             absent = dict.fromkeys(cosines)
-            table.append(Edit(task, strength, path, MISSING, None, None, absent, MISSING))
+            table.append(Edit(task, strength, path, MISSING, None, (), absent, MISSING))
             continue
         image = digest(path)
-        judged, scores, spread = _judged(answers, record, image)
+        judged, scores, repeats = _judged(answers, record, image)
         place = points_key(record["landmarks"], task, digest(task.image))
         face = points_key(record["landmarks"], task, image)
         found = {name: rows.get(cosine_key(name, place, face)) for name, rows in cosines.items()}
@@ -93,7 +93,7 @@ def read_table(folder: BenchFolder) -> list[Edit]:
                 path,
                 judged,
                 scores,
-                spread,
+                repeats,
                 {name: row and row["cosine"] for name, row in found.items()},
                 _identity(found, points.get(face)),
             )
@@ -103,17 +103,17 @@ def read_table(folder: BenchFolder) -> list[Edit]:
 
 def _judged(
     answers: Mapping[str, Any], record: Mapping[str, Any], image: str
-) -> tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Return status, mean scores and their spread over the repeats that brought scores."""
+) -> tuple[str, tuple[float, ...] | None, tuple[tuple[float, ...], ...]]:
+    """Return status, mean scores and the scores of each repeat that brought some."""
     keys = [answer_key(record["judge"], image, repeat) for repeat in range(record["repeats"])]
     rows = [answers[key] for key in keys if key in answers]
-    scores = [[row["scores"][name] for name in EXPRESSIONS] for row in rows if row["scores"]]
+    scores = [tuple(row["scores"][name] for name in EXPRESSIONS) for row in rows if row["scores"]]
     if not scores:
         statuses = [row["status"] for row in rows]
-        return (statuses[0] if statuses else PENDING), None, None
-    values = np.array(scores, dtype=float)
-    spread = tuple(values.std(0, ddof=1).tolist()) if len(values) > 1 else None
-    return OK, tuple(values.mean(0).tolist()), spread
+        return (statuses[0] if statuses else PENDING), None, ()
+    if len(scores) == 1:
+        return OK, scores[0], tuple(scores)
+    return OK, tuple(np.mean(scores, axis=0).tolist()), tuple(scores)
 
 
 def _identity(found: Mapping[str, Any], points: Any) -> str:
