@@ -21,7 +21,7 @@ import pixelsmile
 from pixelsmile.bench.compare import compare, say, write_comparison
 from pixelsmile.bench.editors import Editor
 from pixelsmile.bench.folder import BenchFolder, existing_folder, open_folder
-from pixelsmile.bench.identity import Landmarks
+from pixelsmile.bench.identity import Landmarks, named
 from pixelsmile.bench.measure import TITLES
 from pixelsmile.bench.protocol import Protocol
 from pixelsmile.bench.report import SETTINGS, write_report
@@ -66,7 +66,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         "editor": editor.describe(),
         "judge": judge.describe(),
         "repeats": config.repeat,
-        "recognisers": [recogniser.name for recogniser in recognisers],
+        "recognisers": named(recognisers),
         "landmarks": landmarks.describe(),
         "versions": {
             "pixelsmile": pixelsmile.__version__,

@@ -174,7 +174,7 @@ def say(comparison: Mapping[str, Any], console: Console) -> None:
     for kind in (REAL, UNCLEAR, NOT_SHOWN):
         rows = [row for row in comparison["rows"] if row["verdict"] == kind]
         names = ", ".join(f"{TITLES[row['metric']]} ({row['setting']})" for row in rows)
-        console.print(f"{kind}: {names or 'none'}", markup=False, highlight=False)
+        console.print(f"{kind}: {names or 'none'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def write_comparison(comparison: Mapping[str, Any], folder: Path) -> None:

@@ -15,6 +15,9 @@ from pixelsmile.runs import locked
 
 Record = dict[str, Any]
 
+_HALF = ".*." + "[0-9a-f]" * 8
+"""Names of unfinished files, see `pixelsmile.files`."""
+
 _FIXED = ("domain", "tasks", "protocol", "editor")
 """Settings that the edits depend on: a folder holds the edits of one set of them."""
 
@@ -76,6 +79,8 @@ def open_folder(path: Path, record: Record) -> Iterator[BenchFolder]:
         before = read_record(path)
         if before is not None:
             _refuse_other(path, before, record)
+        for leftover in path.rglob(_HALF):  # files that a kill has left half written
+            leftover.unlink()
         with whole_file(path / "run.json") as file:
             file.write(json.dumps(record, indent=2).encode())
         yield BenchFolder(path, record)
@@ -129,7 +134,7 @@ def keep_tasks(folder: BenchFolder, tasks: list[Task], sources: Mapping[str, Any
             with whole_file(image) as file:
                 file.write(data)
         corners, landmarks = (points[:2], points[2:]) if task.box is not None else ([], points)
-        kept = {
+        kept: Record = {
             "image": f"sources/{image.name}",
             "id": task.id,
             "category": task.expression,

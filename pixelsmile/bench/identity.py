@@ -124,7 +124,7 @@ def points_key(landmarks: dict[str, Any], task: Task, image: str) -> str:
 
 
 def cosine_key(recogniser: str, source_points: str, edit_points: str) -> str:
-    """Return the key of a cosine: the recogniser and both faces."""
+    """Return the key of a cosine: the recogniser's weights and both faces."""
     return _key([recogniser, source_points, edit_points])
 
 
@@ -171,18 +171,29 @@ def compare_faces(
         folder: Its faces were found before.
         landmarks: What `Landmarks.describe` returns.
         recognisers: Each takes images and points and has a `name`.
-
-    Raises:
-        UserError: If two recognisers have the same name.
     """
     points = read_rows(folder.landmarks)
-    seen: set[str] = set()
+    for recogniser in recognisers:
+        _compare_with(folder, landmarks, points, recogniser, str(recogniser.name))
+
+
+def named(recognisers: Sequence[nn.Module]) -> dict[str, str]:
+    """Return the names of recognisers with a checksum of their weights.
+
+    Raises:
+        UserError: If two have the same name.
+    """
+    checksums: dict[str, str] = {}
     for recogniser in recognisers:
         name = str(recogniser.name)
-        if name in seen:
+        if name in checksums:
             raise UserError(f"Two recognisers are called {name}: list each once.")
-        seen.add(name)
-        _compare_with(folder, landmarks, points, recogniser, name)
+        digest = hashlib.sha256()
+        for key, weight in recogniser.state_dict().items():
+            digest.update(key.encode())
+            digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        checksums[name] = digest.hexdigest()[:16]
+    return checksums
 
 
 def _compare_with(
@@ -193,11 +204,12 @@ def _compare_with(
     name: str,
 ) -> None:
     known = read_rows(folder.recogniser(name))
+    weights = folder.record["recognisers"][name]
     todo: list[tuple[Task, str, list[tuple[str, str, Path]]]] = []
     for task, (source, *edits) in _images(folder):
         place = points_key(landmarks, task, digest(source))
         faces = [(points_key(landmarks, task, digest(path)), path) for path in edits]
-        keyed = [(cosine_key(name, place, face), face, path) for face, path in faces]
+        keyed = [(cosine_key(weights, place, face), face, path) for face, path in faces]
         missing = {row[0]: row for row in keyed if row[0] not in known}
         known |= {key: {} for key in missing}  # equal faces of two tasks are one row
         if missing:

@@ -142,6 +142,8 @@ def _rate(metric: Any, asked: int) -> Number:
 
 def _mean(metric: Any, asked: int, parts: Parts, edits: Sequence[Edit]) -> Number:
     """Return a mean with a bootstrap interval; the metric's own where there is but one face."""
+    if not edits:
+        return Number(value=math.nan, low=math.nan, high=math.nan, n=0, of=asked)
     faces = {edit.task.name: edit.task.digest for edit in edits}
     low, high = bootstrap.interval(*by_face(parts, faces))
     if math.isnan(low):

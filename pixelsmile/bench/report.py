@@ -62,7 +62,6 @@ def write_report(folder: BenchFolder, beside: Sequence[BenchFolder] = ()) -> Sum
         "tables": [_table(*setting, runs) for setting in SETTINGS if summary[setting[0]]],
         "expressions": EXPRESSIONS,
         "examples": _examples(folder, table),
-        "picture_hashes": {},
     }
     svg = {name: draw("svg").decode() for name, draw in pictures.items()}
     svg = {name: text[text.index("<svg") :] for name, text in svg.items()}
@@ -100,7 +99,7 @@ def metrics_csv(runs: Sequence[Summary]) -> str:
     return _csv(head, rows)
 
 
-def images_csv(table: Sequence[Edit], recognisers: Sequence[str]) -> str:
+def images_csv(table: Sequence[Edit], recognisers: Iterable[str]) -> str:
     """Return one line an edit, with everything that was measured on it."""
     rows = [
         [
@@ -184,19 +183,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "cell": _cell}
+    environment.filters |= {"number": _number, "cell": _cell}
     return environment
 
 
 def _number(value: float | None, digits: int = 3) -> str:
     """Show a number, or a dash where there is none."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return "\N{EN DASH}"
     return f"{value:.{digits}f}"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def _cell(text: str) -> str:

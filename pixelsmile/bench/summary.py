@@ -71,6 +71,7 @@ def of_expression(general: Sequence[Edit], name: str) -> dict[str, Any]:
     """Return accuracy, mean score and identity of the tasks that ask for one expression."""
     asked = [edit for edit in general if edit.task.expression == name]
     judged = [edit for edit in asked if edit.scores is not None]
+    scores = [edit.score for edit in judged if edit.score is not None]
     similar = [edit.similarity for edit in asked if edit.similarity is not None]
     right = sum(edit.seen == name for edit in judged)
     low, high = wilson_interval(right, len(judged))
@@ -78,7 +79,7 @@ def of_expression(general: Sequence[Edit], name: str) -> dict[str, Any]:
         "accuracy": right / len(judged) if judged else None,
         "low": low,
         "high": high,
-        "score": float(np.mean([edit.score for edit in judged])) if judged else None,
+        "score": float(np.mean(scores)) if scores else None,
         "similarity": float(np.mean(similar)) if similar else None,
         "n": len(judged),
         "of": len(asked),

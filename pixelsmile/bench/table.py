@@ -74,7 +74,8 @@ def read_table(folder: BenchFolder) -> list[Edit]:
     record = folder.record
     answers = read_answers(folder.judge_ledger) if folder.judge_ledger.is_file() else {}
     points = read_rows(folder.landmarks)
-    cosines = {name: read_rows(folder.recogniser(name)) for name in record["recognisers"]}
+    recognisers: dict[str, str] = record["recognisers"]
+    cosines = {name: read_rows(folder.recogniser(name)) for name in recognisers}
     table = []
     for task, strength, path in folder.edits():
         if not path.is_file():
@@ -85,7 +86,10 @@ def read_table(folder: BenchFolder) -> list[Edit]:
         judged, scores, repeats = _judged(answers, record, image)
         place = points_key(record["landmarks"], task, digest(task.image))
         face = points_key(record["landmarks"], task, image)
-        found = {name: rows.get(cosine_key(name, place, face)) for name, rows in cosines.items()}
+        found = {
+            name: rows.get(cosine_key(recognisers[name], place, face))
+            for name, rows in cosines.items()
+        }
         table.append(
             Edit(
                 task,
@@ -94,7 +98,7 @@ def read_table(folder: BenchFolder) -> list[Edit]:
                 judged,
                 scores,
                 repeats,
-                {name: row and row["cosine"] for name, row in found.items()},
+                {name: None if row is None else row["cosine"] for name, row in found.items()},
                 _identity(found, points.get(face)),
             )
         )

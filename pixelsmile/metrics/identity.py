@@ -53,7 +53,7 @@ class IdentitySimilarity(MeanMetric):
         Raises:
             ValueError: If the shapes differ, a value is nan, or M is above 8 or changed.
         """
-        self.update_similarity(recogniser_similarity(source.double(), edited.double()))
+        self._count(recogniser_similarity(source.double(), edited.double()))
 
     def update_similarity(self, similarity: Tensor) -> None:
         """Count cosines that were computed before, (M, B), in [-1, 1].
@@ -63,7 +63,11 @@ class IdentitySimilarity(MeanMetric):
         """
         check_dims("similarity", similarity, "(M, B)")
         check_range("similarity", similarity, -1, 1)
-        similarity = similarity.double().clamp(-1, 1)
+        self._computed = None  # torchmetrics forgets it in `update` alone
+        self._update_count += 1
+        self._count(similarity.double().clamp(-1, 1))
+
+    def _count(self, similarity: Tensor) -> None:
         recognisers, rows = similarity.shape
         known = int((self.recogniser_count > 0).sum())
         if recognisers > MAX_RECOGNISERS or known not in (0, recognisers):

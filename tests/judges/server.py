@@ -126,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
             "json": good(image)[:-20],
             "keys": json.dumps({**scores, "Neutral": 0.5}),
             "missing": json.dumps(dict(list(scores.items())[:-1])),
-            "nan": good(image).replace(": ", ": NaN, \"x\": ", 1),
+            "nan": good(image).replace(": ", ': NaN, "x": ', 1),
             "percent": json.dumps({**scores, "Anger": "40%"}),
             "range": json.dumps({**scores, "Anger": 40}),
             "sorry": "I'm sorry, but I can't help with that.",
@@ -211,7 +211,10 @@ class Handler(BaseHTTPRequestHandler):
             error = {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "x", "details": [info]}
             return self.reply(429, {"error": error})
         if entry.kind == "denied":
-            info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+            info = {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "API_KEY_INVALID",
+            }
             error = {"code": 400, "status": "INVALID_ARGUMENT", "message": KEY, "details": [info]}
             return self.reply(400, {"error": error})
         if self.trouble(entry.kind, image):

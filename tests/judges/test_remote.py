@@ -55,7 +55,8 @@ def test_every_image_gets_its_own_scores_in_order_and_is_asked_once(
 
 @BOTH
 @pytest.mark.parametrize(
-    "kind", ["drop", "limit", "overload", "page", "json", "keys", "missing", "nan", "percent", "range"]
+    "kind",
+    ["drop", "limit", "overload", "page", "json", "keys", "missing", "nan", "percent", "range"],
 )
 def test_every_trouble_is_asked_again_and_ends_in_the_right_scores(
     judge_of, kind, server, ledger, requests
@@ -121,8 +122,8 @@ def test_a_server_that_never_answers_one_image_makes_it_invalid_and_no_other(
     server, ledger, requests
 ):
     bad = {}
-    server.plan = lambda image, number: bad.setdefault(image, "overload") if not bad else bad.get(
-        image, "answer"
+    server.plan = lambda image, number: (
+        bad.setdefault(image, "overload") if not bad else bad.get(image, "answer")
     )
     judgements = list(openai_judge(server, ledger, max_failures=3).judge_files(requests))
     assert Counter(item.status for item in judgements) == {"ok": 4, "invalid": 1}
@@ -147,7 +148,9 @@ def test_a_server_that_is_down_ends_the_run_and_makes_nothing_invalid(judge_of, 
 @BOTH
 def test_an_address_where_nobody_listens_is_one_clear_error(judge_of, server, ledger, requests):
     judge = judge_of(server, ledger, base_url="http://127.0.0.1:9/v1", max_failures=2)
-    with pytest.raises(UserError, match=r"http://127.0.0.1:9/v1 has answered none .*cannot connect"):
+    with pytest.raises(
+        UserError, match=r"http://127.0.0.1:9/v1 has answered none .*cannot connect"
+    ):
         list(judge.judge_files(requests[:2]))
     assert not read_answers(ledger)
 
