@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,6 +17,9 @@ NATURAL = (0.6, 0.7)
 """Identity similarity of realistic edits, says the paper (Sec. 5.2)."""
 
 _COLOURS = ("#2a5db0", "#c2571a", "#3c8d5a", "#8a4fa3", "#777777")
+Pictures = dict[str, bytes]
+"""The same picture as `png` and as `svg`."""
+
 _EDGE = 160  # pixels of a face in the report
 
 
@@ -43,12 +47,11 @@ def _mean(edits: Sequence[Edit], name: str) -> dict[str, float]:
     return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
-def trade_off_picture(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, kind: str) -> bytes:
-    """Draw the curves of one or more runs, as PNG or SVG.
+def trade_off_picture(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Pictures:
+    """Draw the curves of one or more runs.
 
     Args:
         curves: By label, what `trade_off` returns.
-        kind: `png` or `svg`.
     """
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -81,10 +84,10 @@ def trade_off_picture(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, kind
     axes.grid(color="#eeeeee")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=9)
-    return _saved(figure, kind)
+    return _saved(figure)
 
 
-def confusion_figure(counts: np.ndarray, names: Sequence[str], *, kind: str) -> bytes:
+def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Pictures:
     """Draw counts, (K, K), rows asked and columns seen; a row is shaded by its shares."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(6.4, 5.9), layout="constrained")
@@ -105,7 +108,7 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str], *, kind: str) -> 
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    return _saved(figure, kind)
+    return _saved(figure)
 
 
 def examples(
@@ -154,9 +157,12 @@ def _cycle(count: int) -> list[str]:
     return [_COLOURS[place % len(_COLOURS)] for place in range(count)]
 
 
-def _saved(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # Without a date, so that a report made again has the same bytes.
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
-    return buffer.getvalue()
+def _saved(figure: Figure) -> Pictures:
+    """Save a figure; without date and random names, so that a report made again is the same."""
+    pictures = {}
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        buffer = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "pixelsmile"}):
+            figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+        pictures[kind] = buffer.getvalue()
+    return pictures

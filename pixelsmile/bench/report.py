@@ -48,22 +48,22 @@ def write_report(folder: BenchFolder, beside: Sequence[BenchFolder] = ()) -> Sum
     curves = {run["label"]: run["trade_off"] for run in runs if run["trade_off"]}
     counts = np.array(summary["confusion"])
     pictures = {
-        "confusion": lambda kind: figures.confusion_figure(counts, EXPRESSIONS, kind=kind),
-        "trade_off": lambda kind: figures.trade_off_picture(curves, kind=kind),
+        "confusion": figures.confusion_figure(counts, EXPRESSIONS),
+        "trade_off": figures.trade_off_picture(curves),
     }
     _write(folder.path / "metrics.json", as_json(summary))
     _write(folder.path / "metrics.csv", metrics_csv(runs))
     _write(folder.path / "images.csv", images_csv(table, summary["recognisers"]))
-    for name, draw in pictures.items():
+    for name, picture in pictures.items():
         with whole_file(folder.path / f"{name}.png") as file:
-            file.write(draw("png"))
+            file.write(picture["png"])
     shown = {
         "run": summary,
         "tables": [_table(*setting, runs) for setting in SETTINGS if summary[setting[0]]],
         "expressions": EXPRESSIONS,
         "examples": _examples(folder, table),
     }
-    svg = {name: draw("svg").decode() for name, draw in pictures.items()}
+    svg = {name: picture["svg"].decode() for name, picture in pictures.items()}
     svg = {name: text[text.index("<svg") :] for name, text in svg.items()}
     environment = _environment()
     for name, more in (("report.md", {}), ("report.html", {"svg": svg})):

@@ -62,13 +62,13 @@ def run(overrides, stop):
             os._exit(70)
     os.close(sending)
     kind, _, count = (stop or "").rpartition(" ")
-    seen = []
+    seen, killed = [], False
     with os.fdopen(receiving) as reports:
-        for line in reports:
+        for line in reports:  # to the end: a child goes on for a moment until the signal arrives
             seen.append(line.strip())
-            if stop and sum(row.startswith(f"{kind} ") for row in seen) == int(count):
+            if stop and not killed and sum(row.startswith(kind) for row in seen) == int(count):
                 os.kill(pid, signal.SIGKILL)
-                break
+                killed = True
     _, status = os.waitpid(pid, 0)
     return {"code": os.waitstatus_to_exitcode(status), "seen": seen}
 
