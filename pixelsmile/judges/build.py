@@ -32,7 +32,8 @@ def build_judge(config: DictConfig, ledger: Path | None = None) -> Judge:
             )
     missing = OmegaConf.missing_keys(config)
     if missing:
-        raise UserError(f"Set judge.{sorted(missing)[0]}=... for this judge.")
+        name = sorted(missing)[0].removeprefix("judge.")
+        raise UserError(f"Set judge.{name}=... for this judge.")
     more = {"ledger": ledger} if ledger is not None and "ledger" in config else {}
     try:
         return instantiate(config, **more)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from pixelsmile.errors import UserError
 from pixelsmile.judges import services
 from pixelsmile.judges.base import Picture, Usage
 from pixelsmile.judges.pace import retry_after
@@ -45,7 +46,7 @@ class GeminiService:
             `media_resolution`, `thinking_config` ...
 
     Raises:
-        UserError: If key or package is missing, or the URL holds a secret.
+        UserError: If key or package is missing, an option is unknown, or the URL holds a secret.
     """
 
     def __init__(
@@ -59,6 +60,13 @@ class GeminiService:
         self._httpx = need_package("httpx")
         self.model = model
         self.options = dict(options or {})
+        try:
+            self._package.types.GenerateContentConfig(**self.options)
+        except ValueError as error:
+            raise UserError(
+                f"judge.service.options={self.options} are no fields of GenerateContentConfig: "
+                f"{'; '.join(str(error).splitlines()[1:3])}"
+            ) from None
         self.server = checked_url(base_url) or OWN_SERVER
         self.secret = key_from(KEY_VARIABLES)
         self.id = f"gemini/{model}"

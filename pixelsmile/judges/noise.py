@@ -77,9 +77,10 @@ _PLACES = range(len(EXPRESSIONS))
 
 
 def _squares(values: list[float]) -> float:
-    """Return the sum of squared distances from the mean."""
-    mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values)
+    """Return the sum of squared distances from the mean; exactly 0 where all are alike."""
+    shifted = [value - values[0] for value in values]
+    mean = math.fsum(shifted) / len(shifted)
+    return math.fsum((value - mean) ** 2 for value in shifted)
 
 
 def _root(squares: float, freedom: int) -> float:

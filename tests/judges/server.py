@@ -52,16 +52,21 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.guard = threading.Lock()
+        self.guard, self.release, self.busy = threading.Lock(), threading.Event(), 0
         self.log = []
         self.asked = {}
         self.reset()
 
     def reset(self, plan=lambda image, number: "answer"):
+        """Forget everything, and let go of those who are being stalled."""
+        self.release.set()
+        while self.busy:
+            time.sleep(0.01)
+        self.release = threading.Event()
         with self.guard:
             self.plan, self.log, self.asked = plan, [], {}
         self.delay, self.stall, self.retry_after = 0.0, 2.0, "0.05"
-        self.busy = self.most = 0
+        self.most = 0
 
     @property
     def url(self):
@@ -136,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
     def trouble(self, kind, image):
         """Do what is common to both protocols; return whether that was it."""
         if kind == "stall":
-            time.sleep(self.server.stall)
+            self.server.release.wait(self.server.stall)
             self.close_connection = True
         elif kind == "drop":
             self.send_response(200)

@@ -1,10 +1,12 @@
 """The real clients against a server that answers, stalls, drops, limits, refuses and lies."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter, defaultdict
 
 import pytest
@@ -77,13 +79,14 @@ def test_every_trouble_is_asked_again_and_ends_in_the_right_scores(
 
 @BOTH
 def test_a_stalled_answer_is_given_up_after_the_timeout(judge_of, server, ledger, requests):
-    server.plan, server.stall = once("stall"), 1.0
+    server.plan, server.stall = once("stall"), 30.0
     started = time.monotonic()
-    (judgement,) = judge_of(server, ledger, timeout=0.2).judge_files(requests[:1])
+    (judgement,) = judge_of(server, ledger, timeout=0.5).judge_files(requests[:1])
     assert judgement.status == "ok"
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 20.0
     (attempts,) = read_attempts(ledger).values()
-    assert [item.outcome for item in attempts] == ["timeout", "ok"]
+    outcomes = [item.outcome for item in attempts]
+    assert outcomes in (["timeout", "ok"], ["timeout", "timeout", "ok"])  # a busy machine
 
 
 @BOTH
@@ -109,6 +112,14 @@ def test_a_refusal_by_policy_is_final_and_not_asked_again(judge_of, kind, server
     assert judgement.reason
     list(judge_of(server, ledger).judge_files(requests[:1]))
     assert len(server.log) == 1
+
+
+def test_a_question_whose_answer_was_lost_keeps_its_idempotency_key(server, ledger, requests):
+    server.plan = lambda image, number: ["drop", "json", "drop", "answer"][number - 1]
+    list(openai_judge(server, ledger).judge_files(requests[:1]))
+    keys = [item.idempotency for item in server.log]
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+    assert len({item.attempt for item in server.log}) == 4
 
 
 def test_an_answer_cut_at_the_limit_of_tokens_says_so(server, ledger, requests):
@@ -138,7 +149,7 @@ def test_a_server_that_is_down_ends_the_run_and_makes_nothing_invalid(judge_of, 
     server.plan = lambda image, number: "overload"
     many = [JudgeRequest(png(number), f"{number}") for number in range(20)]
     judge = judge_of(server, ledger, max_failures=2, max_outage=4)
-    with pytest.raises(UserError, match="answered none of the last 4 requests .*HTTP 503"):
+    with pytest.raises(UserError, match=r"answered none of the last 4 requests .*HTTP 503"):
         list(judge.judge_files(many))
     assert not read_answers(ledger)
     server.plan = once("answer")
@@ -169,7 +180,9 @@ def test_a_question_that_the_server_does_not_take_is_not_asked_again(server, led
 def test_a_wrong_key_or_an_empty_account_stops_everything_at_once(judge_of, kind, server, ledger):
     server.plan, server.delay = (lambda image, number: kind), 0.02
     many = [JudgeRequest(png(number), f"{number}") for number in range(40)]
-    with pytest.raises(UserError, match="takes no questions .*check key, model, base_url") as error:
+    with pytest.raises(
+        UserError, match=r"takes no questions .*check key, model, base_url"
+    ) as error:
         list(judge_of(server, ledger, concurrency=2).judge_files(many))
     assert KEY not in str(error.value)
     assert len(server.log) < 10
@@ -177,7 +190,7 @@ def test_a_wrong_key_or_an_empty_account_stops_everything_at_once(judge_of, kind
 
 @pytest.mark.parametrize("wait", ["0.5", "date"])
 def test_retry_after_is_honoured_by_all_questions(wait, server, ledger, requests):
-    server.retry_after = http_date(1.5) if wait == "date" else wait
+    server.retry_after = http_date(2) if wait == "date" else wait
     server.plan = lambda image, number: "limit" if len(server.log) == 0 else "answer"
     judge = openai_judge(server, ledger, concurrency=1)
     assert all(item.status == "ok" for item in judge.judge_files(requests))
@@ -266,8 +279,6 @@ def test_the_estimate_shrinks_with_what_is_answered_and_learns_from_it(server, l
 
 @BOTH
 def test_the_key_is_in_no_file_and_no_message(judge_of, server, tmp_path, requests, caplog, capfd):
-    import logging
-
     caplog.set_level(logging.DEBUG)
     server.plan = lambda image, number: ["denied", "echo", "drop", "limit", "answer"][
         min(int(image[0], 16) % 5, 4)
@@ -278,8 +289,7 @@ def test_the_key_is_in_no_file_and_no_message(judge_of, server, tmp_path, reques
         try:
             said += [repr(item) for item in judge.judge_files([request])]
         except UserError as error:
-            said.append(str(error))
-            assert error.__cause__ is None
+            said.append("".join(traceback.format_exception(error)))
         said += [repr(judge.describe()), repr(vars(judge.service)), json.dumps(judge.describe())]
     files = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) >= 8
@@ -292,7 +302,7 @@ def test_thirty_percent_of_six_failures_and_three_kills_leave_every_answer_accou
     server, tmp_path
 ):
     """The server's own log is the reference: each attempt by name, each token."""
-    images, repeats = 150, 2
+    images, repeats = 100, 2
     troubles = ["stall", "drop", "limit", "overload", "json", "nan"]
     counts = Counter()
 
@@ -304,7 +314,7 @@ def test_thirty_percent_of_six_failures_and_three_kills_leave_every_answer_accou
         counts[kind] += 1
         return kind
 
-    server.plan, server.delay, server.stall = plan, 0.01, 1.0
+    server.plan, server.delay, server.stall = plan, 0.01, 2.0
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(images):
@@ -347,7 +357,7 @@ def test_thirty_percent_of_six_failures_and_three_kills_leave_every_answer_accou
         seen[entry.attempt].append(entry)
     assert all(len(entries) == 1 for entries in seen.values())
     assert seen.keys() <= by_name.keys()
-    assert all(by_name[name].outcome is None for name in by_name.keys() - seen.keys())
+    assert all(by_name[name].lost for name in by_name.keys() - seen.keys())
 
     # Tokens agree attempt by attempt, and what is not known is known to be not known.
     lost = {name for name, attempt in by_name.items() if attempt.lost}
