@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
 
 from pixelsmile import evaluate as command
 from pixelsmile.bench import stages
@@ -79,6 +80,23 @@ def files(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != ".lock"
     }
+
+
+def choices(*groups: str) -> list[str]:
+    return [
+        f"{group}={file.stem}"
+        for group in groups
+        for file in sorted((CONFIG_FOLDER / group).glob("*.yaml"))
+    ]
+
+
+@pytest.mark.parametrize("choice", choices("editor", "tasks", "landmarks", "judge", "domain"))
+def test_every_choice_composes_and_names_things_that_exist(choice):
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = compose("evaluate", ["tasks.file=tasks.jsonl", "paths.weights=weights", choice])
+    for group in ("editor", "landmarks", "judge", "protocol"):
+        assert callable(get_object(config[group]._target_))
+    assert config.name == f"{config.domain.name}-{config.editor.label}"
 
 
 # ---- a whole run ----------------------------------------------------------------------------
