@@ -161,16 +161,20 @@ def _touched(run: Path) -> int:
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(run: Path, doing: str = "trained") -> Iterator[None]:
     """Keep other processes out of a run; the lock ends with the process, whatever ends it.
 
+    Args:
+        run: Its folder.
+        doing: What the other process does with it, for the refusal.
+
     Raises:
-        UserError: If another process trains it.
+        UserError: If another process is at it.
     """
     with (run / ".lock").open("ab") as file:
         if not _lock(file):
             raise UserError(
-                f"{run} is being trained by another process: wait for it, or choose another name=."
+                f"{run} is being {doing} by another process: wait for it, or choose another name=."
             )
         yield
 
