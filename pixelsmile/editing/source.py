@@ -11,6 +11,8 @@ from torch import Tensor
 from pixelsmile.data.samples import open_image
 from pixelsmile.errors import UserError
 
+ImageLike = Image.Image | str | Path
+
 
 @dataclass(frozen=True)
 class Source:
