@@ -1,1 +1,7 @@
-"""Edit pictures: the editor, and what lies between a person's files and it."""
+"""Edit images: read one, steer its prompt, denoise, and hand pictures back."""
+
+from pixelsmile.editing.editor import ExpressionEditor
+from pixelsmile.editing.source import Source
+from pixelsmile.editing.sweep import Sweep
+
+__all__ = ["ExpressionEditor", "Source", "Sweep"]
