@@ -186,9 +186,14 @@ class Batch:
         """
         job.folder.mkdir(parents=True, exist_ok=True)
         unreached: list[str] = []
-        with _alone_in(job.folder):
-            written = self._pictures(job, advance, unreached) if any(job.missing) else 0
-            self._summaries(job)
+        try:
+            with _alone_in(job.folder):
+                written = self._pictures(job, advance, unreached) if any(job.missing) else 0
+                self._summaries(job)
+        except UserError:
+            if not any(job.folder.iterdir()):
+                job.folder.rmdir()
+            raise
         if unreached:
             raise UserError(" ".join(unreached))
         return written
