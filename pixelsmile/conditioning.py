@@ -87,6 +87,33 @@ def blend_text(neutral: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     return (start + (scale * delta).sum(dim=1)).to(neutral.dtype)
 
 
+def steer_text(neutral: Tensor, suffixes: Tensor, weights: Tensor) -> Tensor:
+    """Give many pictures of one image their prompts, (N, L, D), float32 at least.
+
+    This is `blend_text` where only the last tokens differ: neutral + sum over k of
+    weight_k * (target_k - neutral). Rows of zeros give the neutral embedding and rows with a
+    single 1 a target, both to the last bit.
+
+    Args:
+        neutral: Embedding of the neutral prompt, (L, D).
+        suffixes: Last tokens of K target prompts, (K, T, D), see `join_suffix`.
+        weights: (N, K), of any sign.
+
+    Example:
+        >>> steer_text(torch.zeros(2, 1), torch.ones(1, 1, 1), torch.tensor([[0.5]])).flatten()
+        tensor([0.0000, 0.5000])
+    """
+    start = _wide(neutral)
+    tail = start[len(start) - suffixes.shape[1] :]
+    weights = weights.to(start.dtype)
+    rest = 1 - weights.sum(dim=1)
+    parts = [
+        weight.view(-1, 1, 1) * target for weight, target in zip(weights.T, suffixes, strict=True)
+    ]
+    mixed = rest.view(-1, 1, 1) * tail + sum(parts)
+    return join_suffix(start.expand(len(weights), -1, -1), mixed)
+
+
 def shared_prefix_length(token_ids: Sequence[Sequence[int]]) -> int:
     """Return how many leading tokens all prompts have in common.
 

@@ -23,8 +23,12 @@ from pixelsmile.guard import StepGuard
 from pixelsmile.losses import IdentityLoss, SymmetricTripletLoss
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.backbone import Backbone
-from pixelsmile.models.sampler import sample
+from pixelsmile.models.renderer import draw_noise, render
+from pixelsmile.models.sampler import Conditions
 from pixelsmile.scoring import EditingMetrics, FaceScorer
+
+_BATCH = 25
+"""Validation edits that go through a network together."""
 
 
 class Terms(NamedTuple):
@@ -207,35 +211,20 @@ class PixelSmile(LightningModule):
                 self.examples.append(edits)
 
     def edit(self, batch: IdentityBatch, row: int) -> Tensor:
-        """Return one identity in every expression and strength, (K, S, 3, H, W).
-
-        All share one noise. Strength 0, the neutral prompt for every expression, is edited once.
-        """
-        neutral = batch.neutral[row].float()
-        asked = [strength for strength in self.strengths if strength > 0]
-        targets = join_suffix(neutral.expand(len(EXPRESSIONS), -1, -1), batch.suffixes[row].float())
-        text = [neutral[None]]
-        for target in targets:
-            weights = torch.tensor(asked, device=self.device)
-            start = neutral.expand(len(asked), -1, -1)
-            text.append(interpolate_text(start, target.expand_as(start), weights))
-        images = self._sample(batch.source[row], torch.cat(text), batch.image.shape[-1] // 8)
-        edited = images[1:].unflatten(0, (len(EXPRESSIONS), len(asked)))
-        if len(asked) < len(self.strengths):
-            still = images[:1].expand(len(EXPRESSIONS), 1, *images.shape[1:])
-            edited = torch.cat([still, edited], dim=1)
-        return edited
-
-    def _sample(self, source: Tensor, text: Tensor, edge: int, chunk: int = 25) -> Tensor:
-        """Edit one source, (C, h, w), by prompts, (N, L, D), into (N, 3, 8 edge, 8 edge)."""
-        numbers = torch.Generator().manual_seed(self.seed)
-        noise = torch.randn(1, len(source), edge, edge, generator=numbers).to(source)
-        images = []
-        for part in text.split(chunk):
-            start, clean = (x.expand(len(part), -1, -1, -1) for x in (noise, source))
-            latents = sample(self.backbone, start, clean, part, self.sigmas)
-            images.append(self.autoencoder.decode(latents.float()))
-        return torch.cat(images)
+        """Return one identity in every expression and strength, (K, S, 3, H, W), from one noise."""
+        strengths = torch.tensor(self.strengths, device=self.device)
+        weights = torch.eye(len(EXPRESSIONS), device=self.device).unsqueeze(1) * strengths[:, None]
+        source, edge = batch.source[row], batch.image.shape[-1] // 8
+        images = render(
+            self.backbone,
+            self.autoencoder,
+            Conditions(source, batch.neutral[row], batch.suffixes[row]),
+            weights.flatten(0, 1),
+            draw_noise(len(source), edge, edge, self.seed),
+            self.sigmas,
+            batch_size=_BATCH,
+        )
+        return images.unflatten(0, weights.shape[:2])
 
     @torch.no_grad()
     def score(self, images: Tensor, batch: IdentityBatch, row: int) -> Edits:

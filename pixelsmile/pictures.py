@@ -44,18 +44,34 @@ def strip_sheet(
     if truth is not None:
         columns.append(to_uint8(truth))
         titles.append("truth")
-    body = np.concatenate([np.concatenate(list(column), axis=0) for column in columns], axis=1)
-    sheet = Image.new("RGB", (_MARGIN + body.shape[1], _HEAD + body.shape[0]), "white")
-    sheet.paste(Image.fromarray(body), (_MARGIN, _HEAD))
+    cells = [[Image.fromarray(column[row]) for column in columns] for row in range(rows)]
+    return np.asarray(label_grid(cells, EXPRESSIONS[:rows], titles))
+
+
+def label_grid(
+    cells: Sequence[Sequence[Image.Image]], rows: Sequence[str], columns: Sequence[str]
+) -> Image.Image:
+    """Put pictures of one size beside each other, with a name for each row and column.
+
+    Args:
+        cells: As many rows as there are names in `rows`, each with one picture a column.
+        rows: Names at the left.
+        columns: Names at the top.
+    """
+    width, height = cells[0][0].size
+    size = (_MARGIN + width * len(columns), _HEAD + height * len(rows))
+    sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
-    for column, title in enumerate(titles):
+    for column, title in enumerate(columns):
         centre = _MARGIN + width * (column + 0.5)
         draw.text((centre, _HEAD / 2), title, fill="black", font=font, anchor="mm")
-    for row, name in enumerate(EXPRESSIONS[:rows]):
+    for row, (name, pictures) in enumerate(zip(rows, cells, strict=True)):
+        for column, picture in enumerate(pictures):
+            sheet.paste(picture, (_MARGIN + width * column, _HEAD + height * row))
         centre = _HEAD + height * (row + 0.5)
         draw.text((_MARGIN - 5, centre), name, fill="black", font=font, anchor="rm")
-    return np.asarray(sheet)
+    return sheet
 
 
 def confusion_picture(counts: Tensor) -> np.ndarray:

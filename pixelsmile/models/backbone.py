@@ -1,11 +1,8 @@
-"""The MMDiT with its LoRA adapter, called on latents.
-
-Shapes: B batch, C latent channels, H W latent, L text tokens, D text width.
-"""
+"""The MMDiT with the LoRA adapter that is trained."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from diffusers import QwenImageTransformer2DModel
@@ -14,7 +11,7 @@ from torch import Tensor, nn
 
 from pixelsmile.errors import UserError
 from pixelsmile.lora import Adapter, Layer, read_adapter, write_adapter
-from pixelsmile.weights import need_weights, reading
+from pixelsmile.models.denoiser import Denoiser
 
 LORA_TARGETS = (
     "to_q",
@@ -36,22 +33,8 @@ _UNUSED_IN_LAST_BLOCK = ("add_q_proj", "to_add_out", "txt_mlp.net.0.proj", "txt_
 """The last block's text output is dropped, so adapters on its way get no gradient."""
 
 
-def pack_latents(latents: Tensor) -> Tensor:
-    """Cut latents into 2 x 2 patches: (B, C, H, W) to (B, H/2 * W/2, 4C), as the stock pipeline."""
-    batch, channels, height, width = latents.shape
-    patches = latents.view(batch, channels, height // 2, 2, width // 2, 2)
-    return patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * 4)
-
-
-def unpack_latents(tokens: Tensor, height: int, width: int) -> Tensor:
-    """Invert `pack_latents`, for latents of the given height and width."""
-    batch, _, channels = tokens.shape
-    patches = tokens.view(batch, height // 2, width // 2, channels // 4, 2, 2)
-    return patches.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels // 4, height, width)
-
-
-class Backbone(nn.Module):
-    """Predict the flow's velocity from noisy latents, the clean source and the text.
+class Backbone(Denoiser):
+    """A frozen denoiser and the adapter that learns.
 
     Args:
         transformer: A stock transformer; it is frozen in place.
@@ -72,8 +55,7 @@ class Backbone(nn.Module):
         targets: Sequence[str] = LORA_TARGETS,
         gradient_checkpointing: bool = False,
     ) -> None:
-        super().__init__()
-        transformer.requires_grad_(False)
+        super().__init__(transformer)
         self.lora_config = LoraConfig(
             r=rank,
             lora_alpha=alpha,
@@ -89,64 +71,16 @@ class Backbone(nn.Module):
                 parameter.requires_grad_(False)
         if gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
-        self.transformer = transformer
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: object
+        cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: Any
     ) -> Self:
-        """Load from the `transformer` folder of a diffusers pipeline.
-
-        Args:
-            folder: The folder.
-            dtype: Of the frozen base, a torch dtype or its name; adapters stay float32.
-            kwargs: Passed on to `Backbone`.
-
-        Raises:
-            UserError: If the folder is missing or damaged; it says how to get it.
-        """
-        if isinstance(dtype, str):
-            dtype = getattr(torch, dtype)
-        with reading(need_weights(folder), "transformer"):
-            base = QwenImageTransformer2DModel.from_pretrained(Path(folder), torch_dtype=dtype)
-        backbone = cls(base, **kwargs)  # pyright: ignore[reportArgumentType]
+        """Load a base, see `Denoiser.from_pretrained`; the adapter stays float32 at any `dtype`."""
+        backbone = super().from_pretrained(folder, dtype=dtype, **kwargs)
         for parameter in backbone.adapter_parameters():
             parameter.data = parameter.data.float()
         return backbone
-
-    def forward(
-        self,
-        noisy: Tensor,
-        sigma: Tensor,
-        source: Tensor,
-        text: Tensor,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """Return the velocity.
-
-        Args:
-            noisy: Noisy target latents, (B, C, H, W).
-            sigma: Noise level, (B,), in [0, 1].
-            source: Clean latents of the source image, (B, C, H', W').
-            text: Prompt embeddings, (B, L, D).
-            mask: (B, L), bool, True where a token is real; None when all are.
-
-        Returns:
-            (B, C, H, W).
-        """
-        height, width = noisy.shape[-2:]
-        tokens = pack_latents(noisy)
-        condition = pack_latents(source)
-        shapes = [(1, image.shape[-2] // 2, image.shape[-1] // 2) for image in (noisy, source)]
-        (velocity,) = self.transformer(
-            hidden_states=torch.cat([tokens, condition], dim=1),
-            timestep=sigma,
-            encoder_hidden_states=text,
-            encoder_hidden_states_mask=mask,
-            img_shapes=[shapes] * len(noisy),
-            return_dict=False,
-        )
-        return unpack_latents(velocity[:, : tokens.shape[1]], height, width)
 
     def adapter_parameters(self) -> list[nn.Parameter]:
         """Return the adapter's parameters that a loss can reach."""

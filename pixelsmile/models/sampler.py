@@ -1,10 +1,11 @@
-"""Euler sampling of the flow, in batches.
+"""Euler sampling of the flow, many pictures of one source at a time.
 
-Shapes: B batch, C H W latent, L tokens, D text width.
+Shapes: R rows (pictures), K expressions, C h w latent, L tokens, T suffix tokens, D text width.
 """
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,8 +13,77 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import calculate_shift
 from torch import Tensor
 
-Velocity = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(noisy, sigma, source, text) to velocity, the call of `Backbone`."""
+from pixelsmile.conditioning import steer_text
+from pixelsmile.models.denoiser import Denoiser
+
+
+class Conditions(NamedTuple):
+    """What all pictures of one source have in common."""
+
+    latent: Tensor  # (C, h', w'), of the source
+    neutral: Tensor  # (L, D), embedding of the neutral prompt
+    suffixes: Tensor  # (K, T, D), what replaces its last tokens for each expression
+
+
+class Field(Protocol):
+    """The velocities of R pictures, of which each has its prompt."""
+
+    weights: Tensor
+    """(R, K), strength of each expression in each picture."""
+
+    def __call__(self, latents: Tensor, sigma: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return velocities, shaped as the latents.
+
+        Args:
+            latents: Of the rows, (len(rows), C, h, w).
+            sigma: Noise level of all of them, ().
+            rows: (n,), which pictures they are of; None stands for all.
+        """
+        ...
+
+
+class PromptedField:
+    """Ask the denoiser about every picture.
+
+    Args:
+        denoiser: The network.
+        conditions: Of the source.
+        weights: (R, K).
+        batch_size: Pictures that go through the network together.
+    """
+
+    def __init__(
+        self, denoiser: Denoiser, conditions: Conditions, weights: Tensor, batch_size: int
+    ) -> None:
+        self.denoiser = denoiser
+        self.conditions = conditions
+        self.weights = weights
+        self.batch_size = batch_size
+
+    def text(self, rows: Tensor) -> Tensor:
+        """Return the prompts of some pictures, (n, L, D)."""
+        _, neutral, suffixes = self.conditions
+        text = steer_text(neutral, suffixes, self.weights[rows])
+        return text.to(self.denoiser.dtype)
+
+    def __call__(self, latents: Tensor, sigma: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return velocities, float32, see `Field`."""
+        if rows is None:
+            rows = torch.arange(len(self.weights), device=latents.device)
+        source = self.conditions.latent.to(self.denoiser.dtype)
+        parts = []
+        for noisy, some in zip(
+            latents.split(self.batch_size), rows.split(self.batch_size), strict=True
+        ):
+            count = len(some)
+            velocity = self.denoiser(
+                noisy.to(self.denoiser.dtype),
+                sigma.expand(count),
+                source.expand(count, -1, -1, -1),
+                self.text(some),
+            )
+            parts.append(velocity.float())
+        return torch.cat(parts)
 
 
 def sigma_schedule(
@@ -47,23 +117,25 @@ def sigma_schedule(
 
 @torch.no_grad()
 def sample(
-    velocity: Velocity, noise: Tensor, source: Tensor, text: Tensor, sigmas: Tensor
+    field: Field,
+    noise: Tensor,
+    sigmas: Tensor,
+    after_step: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Integrate the flow from noise to an edited latent.
+    """Integrate the flow from one noise to R latents.
 
     Args:
-        velocity: The backbone.
-        noise: (B, C, H, W).
-        source: Clean latents of the source, (B, C, H', W').
-        text: (B, L, D).
+        field: Knows the pictures.
+        noise: (C, h, w), shared by all of them.
         sigmas: (S + 1,), decreasing to 0, see `sigma_schedule`.
+        after_step: Is told how many steps are done.
 
     Returns:
-        (B, C, H, W).
+        (R, C, h, w), float32.
     """
-    latents = noise
-    for sigma, following in pairwise(sigmas):
-        level = sigma.to(latents).expand(len(latents))
-        predicted = velocity(latents, level, source, text)
-        latents = latents + (following - sigma).to(latents) * predicted
+    latents = noise.float().expand(len(field.weights), *noise.shape)
+    for step, (sigma, following) in enumerate(pairwise(sigmas.to(latents))):
+        latents = latents + (following - sigma) * field(latents, sigma)
+        if after_step is not None:
+            after_step(step + 1)
     return latents

@@ -11,7 +11,8 @@ from safetensors import safe_open
 from pixelsmile.errors import UserError
 from pixelsmile.faces.tiny.architectures import TEXT_WIDTH, tiny_transformer
 from pixelsmile.lora import write_adapter
-from pixelsmile.models.backbone import LORA_TARGETS, Backbone, pack_latents, unpack_latents
+from pixelsmile.models.backbone import LORA_TARGETS, Backbone
+from pixelsmile.models.denoiser import pack_latents, unpack_latents
 
 RANK, ALPHA, LAYERS = 2, 6, 2
 UNUSED = ("add_q_proj", "to_add_out", "txt_mlp.net.0.proj", "txt_mlp.net.2")

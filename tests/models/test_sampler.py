@@ -9,7 +9,8 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from pixelsmile.faces.tiny.architectures import TEXT_WIDTH, tiny_scheduler
 from pixelsmile.models.autoencoder import Autoencoder
-from pixelsmile.models.backbone import Backbone, pack_latents, unpack_latents
+from pixelsmile.models.backbone import Backbone
+from pixelsmile.models.denoiser import pack_latents, unpack_latents
 from pixelsmile.models.sampler import sample, sigma_schedule
 
 

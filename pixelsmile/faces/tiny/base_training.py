@@ -22,7 +22,7 @@ from pixelsmile.conditioning import join_suffix
 from pixelsmile.faces.tiny.ranks import agree, averaging_gradients, rank_and_count
 from pixelsmile.faces.tiny.training import Budget, apply_step, one_cycle
 from pixelsmile.flow import add_noise, velocity
-from pixelsmile.models.backbone import pack_latents
+from pixelsmile.models.denoiser import pack_latents
 
 _AVERAGE = 0.998
 _NEUTRAL_SHARE = 0.06
