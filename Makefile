@@ -10,7 +10,7 @@ OFFLINE := CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATA
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv faces train test check tensorboard clean
+.PHONY: help venv faces train app test check tensorboard clean
 
 help: ## list the targets
 	@echo 'make <target> [DOMAIN=human|anime] [ARGS="key=value ..."]'
@@ -26,6 +26,9 @@ faces: venv ## write a set of synthetic faces to data/DOMAIN
 
 train: venv ## train, validate and report, for example DOMAIN=anime ARGS="loss=log_ratio"
 	@$(RUN) -m pixelsmile.train domain=$(DOMAIN) $(ARGS)
+
+app: venv ## edit faces in the browser, for example ARGS="lora.human=runs/latest/lora"
+	@$(RUN) -m pixelsmile.app $(ARGS)
 
 test: venv ## run every test, offline, for example ARGS="-m 'not slow'"
 	@$(OFFLINE) $(RUN) -m pytest $(ARGS)
