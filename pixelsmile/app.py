@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from pixelsmile.command import command
 from pixelsmile.editing import ExpressionEditor
+from pixelsmile.editing.calibration import Calibration, calibration_file
 from pixelsmile.editing.reading import read_picture
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import DOMAINS
@@ -54,6 +56,7 @@ def make_handlers(config: DictConfig) -> Handlers:
         lambda domain: make_editor(config, domain),
         instantiate(config.model.scorer) if config.readout else None,
         {name: instantiate(config.domains[name].domain.detector) for name in DOMAINS},
+        calibrations=dict(find_calibrations(config)),
         facts={"base": config.model.base, "lora": OmegaConf.to_container(config.lora)},
         kept=config.kept,
     )
@@ -72,6 +75,18 @@ def make_editor(config: DictConfig, domain: str) -> ExpressionEditor:
     own = OmegaConf.create({"domain": config.domains[domain].domain, "model": config.model})
     own.paths = config.paths
     return ExpressionEditor.from_config(own, lora=config.lora[domain], device=config.device)
+
+
+def find_calibrations(config: DictConfig) -> Iterator[tuple[str, Calibration]]:
+    """Yield domain and calibration for every LoRA that has one beside it.
+
+    Raises:
+        UserError: If one is damaged or was measured with another LoRA.
+    """
+    for name in DOMAINS:
+        lora = config.lora[name]
+        if lora is not None and calibration_file(lora).is_file():
+            yield name, Calibration.load(lora)
 
 
 def draw_examples(config: DictConfig, domain: str) -> list[Example]:

@@ -84,6 +84,7 @@ def _facts(result: Result, source: str, files: Sequence[str]) -> dict[str, Any]:
         "domain": result.face.domain,
         "seed": result.settings.seed,
         "speed": result.settings.speed,
+        "perceived": result.settings.perceived,
         "model": result.model,
         "pictures": [
             _picture_facts(name, picture)
@@ -95,7 +96,8 @@ def _facts(result: Result, source: str, files: Sequence[str]) -> dict[str, Any]:
 def _picture_facts(name: str, picture: Picture) -> dict[str, Any]:
     return {
         "file": name,
-        "blend": nonzero(picture.weights),
+        "asked": nonzero(picture.weights),
+        "blend": nonzero(picture.strengths),
         "reading": None if picture.reading is None else _reading_facts(picture.reading),
     }
 

@@ -11,15 +11,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelsmile.data.crops import Resize
+from pixelsmile.editing.calibration import Calibration
+from pixelsmile.editing.framing import Framing, edit_size
 from pixelsmile.errors import UserError
-from pixelsmile.expressions import DOMAINS
-from pixelsmile.models.detectors import Detector, Points
+from pixelsmile.expressions import DOMAINS, EXPRESSIONS
+from pixelsmile.models.detectors import Detector, Located, Points
 from pixelsmile.pictures import to_uint8
 from pixelsmile.studio.results import Face, Picture, Reading, Settings, Weights
 
 Advance = Callable[[int], None]
 SPEEDS = ("exact", "fast")
+AUTO = Framing()
 
 NO_FACE = (
     "No face was found in {name}: it can be edited, but identity is not read. Choose a picture "
@@ -47,8 +49,13 @@ class Editor(Protocol):
         """A hash of model and LoRA weights."""
         ...
 
-    def encode(self, image: Image.Image) -> Any:
-        """Return a source, whose `image` is (3, H, W) in [-1, 1]."""
+    @property
+    def image_size(self) -> int:
+        """Edge of a square edit in pixels."""
+        ...
+
+    def encode(self, image: Image.Image, size: tuple[int, int]) -> Any:
+        """Return a source, whose `image` is (3, H, W) in [-1, 1]; size is (H, W)."""
         ...
 
     def render(
@@ -72,9 +79,11 @@ class Engine:
     Args:
         editors: Makes the editor of a domain; called when it is first needed.
         scorer: Reads pictures; None shows them without a reading.
-        detectors: By domain, for the five points of an upload.
+        detectors: By domain, for the face of an upload.
+        calibrations: By domain, for perceived intensity, as far as there are any.
         facts: What the settings of a download say about the model.
         kept: How many editors stay loaded; 1 where two would not fit.
+        framing: Which part of an upload is edited.
     """
 
     def __init__(
@@ -83,14 +92,18 @@ class Engine:
         scorer: Scorer | None,
         detectors: Mapping[str, Detector],
         *,
+        calibrations: Mapping[str, Calibration] | None = None,
         facts: Mapping[str, Any] | None = None,
         kept: int = 2,
+        framing: Framing = AUTO,
     ) -> None:
         self._make = editors
         self._loaded: OrderedDict[str, Editor] = OrderedDict()
         self._kept = kept
+        self.framing = framing
         self.scorer = scorer
         self.detectors = detectors
+        self.calibrations = dict(calibrations or {})
         self.facts = dict(facts or {})
 
     def editor(self, domain: str) -> Editor:
@@ -119,29 +132,32 @@ class Engine:
         """Encode a picture once and look who is in it.
 
         Args:
-            image: RGB, any shape; a square around the face is used.
+            image: RGB, any shape; of a large picture, the part around the face is used.
             domain: `human` or `anime`.
             name: For people.
             points: Five points in pixels, where they are known; otherwise they are looked for.
 
         Raises:
-            UserError: If the domain is unknown.
+            UserError: If the domain is unknown, or the picture is too long a strip.
         """
-        note, given = "", points is not None
-        if points is None:
-            points, note = self._find(image, domain, name)
-        image, points = square(image, points)
-        source = self.editor(domain).encode(image)
+        editor = self.editor(domain)
+        found, note = self._find(image, domain, name) if points is None else (None, "")
+        crop = self.framing.crop(*image.size, None if found is None else found.box)
+        image = image.crop(crop)
+        source = editor.encode(image, edit_size(*image.size, editor.image_size))
         pixels = source.image[None].float().cpu()
+        where = points if found is None else found.points
         landmarks = embeddings = reading = None
-        if points is not None:
-            landmarks = torch.tensor(points) * (pixels.shape[-1] / image.width)
+        if where is not None:
+            scale = torch.tensor(pixels.shape[:1:-1]) / torch.tensor(image.size)
+            landmarks = (torch.tensor(where) - torch.tensor(crop[:2])) * scale
         if self.scorer is not None:
             if landmarks is not None:
                 embeddings = self.scorer.identities(pixels, landmarks[None])
             (scores,) = self.scorer.expressions(pixels).tolist()
             reading = Reading(tuple(scores), None if embeddings is None else 1.0)
         shown = Image.fromarray(to_uint8(pixels)[0])
+        given = points is not None
         return Face(name, domain, shown, source, landmarks, given, embeddings, note, reading)
 
     def reopen(self, face: Face, domain: str) -> Face:
@@ -173,9 +189,12 @@ class Engine:
         """
         if settings.speed not in SPEEDS:
             raise UserError(f"Unknown speed {settings.speed!r}: choose one of {', '.join(SPEEDS)}.")
+        strengths = rows
+        if settings.perceived:
+            strengths = [self._strengths(face.domain, row) for row in rows]
         pixels = self.editor(face.domain).render(
             face.source,
-            torch.tensor(rows),
+            torch.tensor(strengths),
             seed=settings.seed,
             speed=settings.speed,
             progress=progress,
@@ -183,14 +202,31 @@ class Engine:
         pixels = pixels.float().cpu()
         images = [Image.fromarray(array) for array in to_uint8(pixels)]
         readings = self._read(face, pixels)
-        return tuple(map(Picture, images, rows, labels, readings))
+        return tuple(map(Picture, images, rows, labels, strengths, readings))
 
-    def _find(self, image: Image.Image, domain: str, name: str) -> tuple[Points | None, str]:
+    def _strengths(self, domain: str, intensities: Weights) -> Weights:
+        """Return the strengths at which a judge reads these intensities, each on its own.
+
+        Raises:
+            UserError: If nobody has measured the domain, or an intensity lies outside [0, 1].
+        """
+        if domain not in self.calibrations:
+            raise UserError(
+                f"Perceived intensity was not measured for {domain}: run "
+                f"`python -m pixelsmile.calibrate domain={domain} lora=...`, or use strengths."
+            )
+        calibration = self.calibrations[domain]
+        return tuple(
+            calibration.strength(name, intensity) if intensity else 0.0
+            for name, intensity in zip(EXPRESSIONS, intensities, strict=True)
+        )
+
+    def _find(self, image: Image.Image, domain: str, name: str) -> tuple[Located | None, str]:
         try:
-            points = self.detectors[domain](image) if domain in self.detectors else None
+            found = self.detectors[domain].locate(image)
         except UserError as error:  # the detector lacks something; editing does not need it
             return None, f"Identity is not read. {error}"
-        return points, "" if points is not None else NO_FACE.format(name=name)
+        return found, "" if found is not None else NO_FACE.format(name=name)
 
     def _read(self, face: Face, pixels: Tensor) -> list[Reading | None]:
         """Return one reading a picture; pixels (N, 3, H, W) in [-1, 1]."""
@@ -204,24 +240,5 @@ class Engine:
             edited = self.scorer.identities(pixels, landmarks)  # M x N x D
             identities = torch.cosine_similarity(face.embeddings, edited, dim=-1).mean(0).tolist()
         return [
-            Reading(tuple(row), identity)
-            for row, identity in zip(scores, identities, strict=True)
+            Reading(tuple(row), identity) for row, identity in zip(scores, identities, strict=True)
         ]
-
-
-def square(image: Image.Image, points: Points | None) -> tuple[Image.Image, Points | None]:
-    """Cut the largest square around the points, or from the middle, and move the points along.
-
-    Args:
-        image: Of any shape.
-        points: Five points in pixels, or None.
-    """
-    edge = min(image.size)
-    if image.width == image.height:
-        return image, points
-    middle = (image.width / 2, image.height / 2)
-    xs, ys = zip(*(points or (middle,)), strict=True)
-    place = Resize("crop").place(*image.size, edge, (min(xs), min(ys), max(xs), max(ys)))
-    left, top = round(place.left), round(place.top)
-    image = image.crop((left, top, left + edge, top + edge))
-    return image, points and tuple((x - left, y - top) for x, y in points)

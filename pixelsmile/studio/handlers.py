@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -153,7 +153,7 @@ class Handlers:
     ) -> tuple[Settings, Screen]:
         """Set the sliders to one expression alone, as a card of the grid shows it."""
         weights = mixes.weights_of({canonical(str(name)): strength})
-        settings = Settings(weights, settings.seed, settings.speed)
+        settings = replace(settings, weights=weights)
         return settings, self.blend(session, settings)
 
     def restore(self, session: Session, number: object) -> tuple[Result, Screen]:

@@ -39,7 +39,7 @@ def empty_viewer() -> str:
 def source_viewer(face: Face) -> str:
     """Show the source alone, and what to do next."""
     return (
-        '<div class="ps-viewer"><div class="ps-stage">'
+        f'<div class="ps-viewer">{_stage(face)}'
         f'<img src="{data_uri(face.image)}" alt="{escape(face.name)}, not edited"></div>'
         '<p class="ps-hint">Move a slider to change the expression.</p>'
         f"{_readings([face.reading], [()])}</div>"
@@ -53,7 +53,9 @@ def viewer(face: Face, pictures: Sequence[Picture]) -> str:
         face: The source.
         pictures: One, or the steps of a strip, weakest first.
     """
-    before = f'<img class="ps-before" src="{data_uri(face.image)}" alt="Before: {escape(face.name)}">'
+    before = (
+        f'<img class="ps-before" src="{data_uri(face.image)}" alt="Before: {escape(face.name)}">'
+    )
     frames = "".join(
         f'<img class="ps-frame" data-frame="{number}" src="{data_uri(picture.image)}" '
         f'alt="After: {escape(describe(picture.weights))}"{_hidden(number, pictures)}>'
@@ -61,7 +63,7 @@ def viewer(face: Face, pictures: Sequence[Picture]) -> str:
     )
     asked = [_asked(picture) for picture in pictures]
     return (
-        f'<div class="ps-viewer" data-frames="{len(pictures)}"><div class="ps-stage">{before}'
+        f'<div class="ps-viewer" data-frames="{len(pictures)}">{_stage(face)}{before}'
         f'<div class="ps-after">{frames}</div><span class="ps-line"></span>'
         '<span class="ps-tag ps-tag-before">before</span>'
         '<span class="ps-tag ps-tag-after">after</span>'
@@ -70,6 +72,12 @@ def viewer(face: Face, pictures: Sequence[Picture]) -> str:
         f"{_scrubber(pictures) if len(pictures) > 1 else ''}"
         f"{_readings([picture.reading for picture in pictures], asked)}</div>"
     )
+
+
+def _stage(face: Face) -> str:
+    """Open the element that has the shape of the picture."""
+    width, height = face.image.size
+    return f'<div class="ps-stage" style="--shape:{width}/{height}">'
 
 
 def _scrubber(pictures: Sequence[Picture]) -> str:
@@ -155,9 +163,7 @@ def notice(face: Face | None, warning: str = "") -> str:
     return "".join(lines)
 
 
-def _readings(
-    readings: Sequence[Reading | None], asked: Sequence[Sequence[int]]
-) -> str:
+def _readings(readings: Sequence[Reading | None], asked: Sequence[Sequence[int]]) -> str:
     """Return the read-outs of all frames, the last one shown."""
     return "".join(
         f'<dl class="ps-reading" data-frame="{number}"{_hidden(number, readings)}>'

@@ -38,7 +38,7 @@ _CLICK = "() => document.querySelector('#ps-zip-file a, #ps-zip-file button, #ps
 
 def theme() -> gr.themes.Base:
     """Return the look of the page, with fonts that every machine has: nothing is fetched."""
-    return gr.themes.Soft(
+    return gr.themes.Default(
         primary_hue="violet",
         neutral_hue="slate",
         radius_size="lg",
@@ -62,12 +62,13 @@ def build(handlers: Handlers, *, status: str, room: int = 200) -> gr.Blocks:
     """
     # A day after they were made, files of visitors are deleted.
     with gr.Blocks(
-        title="PixelSmile", analytics_enabled=False, delete_cache=(3600, 86400)
+        title="PixelSmile",
+        fill_width=True,  # the style sheet has its own limit
+        analytics_enabled=False,
+        delete_cache=(3600, 86400),
     ) as blocks:
         page = _Page(handlers, room)
-        gr.HTML(
-            f'<div id="ps-head"><h1>PixelSmile</h1><p>{markup.escape(status)}</p></div>'
-        )
+        gr.HTML(f'<div id="ps-head"><h1>PixelSmile</h1><p>{markup.escape(status)}</p></div>')
         with gr.Row(elem_id="ps-main"):
             with gr.Column(scale=5, min_width=320):
                 page.add_source()
@@ -101,7 +102,7 @@ class _Page:
             self.file = gr.File(
                 label="Your picture",
                 file_types=list(SUFFIXES),
-                height=108,
+                height=132,
                 elem_id="ps-upload",
                 min_width=190,
             )
@@ -124,8 +125,14 @@ class _Page:
                     with gr.Row():
                         for name in names[left : left + 2]:
                             made[name] = gr.Slider(
-                                0, 1, start[name], step=0.05, label=name, min_width=120,
-                                buttons=[], elem_id=f"ps-slider-{name}",
+                                0,
+                                1,
+                                start[name],
+                                step=0.05,
+                                label=name,
+                                min_width=120,
+                                buttons=[],
+                                elem_id=f"ps-slider-{name}",
                             )
         self.sliders = [made[name] for name in EXPRESSIONS]
         self.reset = gr.Button("All sliders to 0", size="sm", elem_id="ps-reset")
@@ -135,6 +142,12 @@ class _Page:
             self.wide = gr.Checkbox(
                 label=f"Sliders from {LOWEST:g} to {HIGHEST:g}",
                 info="Below 0 turns an expression around, above 1 exaggerates it",
+            )
+            self.perceived = gr.Checkbox(
+                label="Perceived intensity",
+                info="0.6 is 60 % of the most that the judge reads, instead of a strength of 0.6",
+                visible=bool(self.handlers.engine.calibrations),
+                elem_id="ps-perceived",
             )
             with gr.Row():
                 self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=120)
@@ -149,8 +162,14 @@ class _Page:
     def add_grid(self) -> None:
         with gr.Row(equal_height=True):
             self.strength = gr.Slider(
-                LOWEST, HIGHEST, 1.0, step=0.05, label="Strength of each", elem_id="ps-strength",
-                buttons=[], scale=3,
+                LOWEST,
+                HIGHEST,
+                1.0,
+                step=0.05,
+                label="Strength of each",
+                elem_id="ps-strength",
+                buttons=[],
+                scale=3,
             )
             self.all = gr.Button("Render all twelve", elem_id="ps-all", variant="primary", scale=1)
         self.grid = _choices(
@@ -171,21 +190,33 @@ class _Page:
 
     def connect(self, blocks: gr.Blocks) -> None:
         screen = [self.notice, self.viewer, self.history]
-        sliders, settings = self.sliders, [self.seed, self.speed, *self.sliders]
+        sliders, settings = (
+            self.sliders,
+            [
+                self.seed,
+                self.speed,
+                self.perceived,
+                *self.sliders,
+            ],
+        )
         mine = [self.session, *settings]
         blocks.load(self._start, mine, screen, **_MODEL)
         self.file.upload(
-            self._upload, [self.session, self.file, self.domain, *settings],
-            [self.file, *screen], **_MODEL,
+            self._upload,
+            [self.session, self.file, self.domain, *settings],
+            [self.file, *screen],
+            **_MODEL,
         )
         self.examples.choose(self._example, mine, [self.domain, *screen], **_MODEL)
-        self.domain.input(
-            self._domain, [self.session, self.domain, *settings], screen, **_MODEL
-        )
+        self.domain.input(self._domain, [self.session, self.domain, *settings], screen, **_MODEL)
         quiet = {**_MODEL, "show_progress": "hidden"}  # the picture stays clear while it changes
         gr.on(
-            [item.input for item in (*sliders, self.seed, self.speed)],
-            self._blend, mine, screen, trigger_mode="always_last", **quiet,
+            [item.input for item in (*sliders, self.seed, self.speed, self.perceived)],
+            self._blend,
+            mine,
+            screen,
+            trigger_mode="always_last",
+            **quiet,
         )
         self.reset.click(lambda: [0.0] * len(sliders), None, sliders, **_QUICK).then(
             self._blend, mine, screen, **quiet
@@ -195,16 +226,22 @@ class _Page:
         )
         self.strip.click(self._strip, mine, screen, **_MODEL)
         self.all.click(
-            self._grid, [self.session, self.strength, *settings], [self.grid, self.history],
+            self._grid,
+            [self.session, self.strength, *settings],
+            [self.grid, self.history],
             **_MODEL,
         )
         self.grid.choose(
-            self._choose, [self.session, self.strength, self.seed, self.speed],
-            [self.wide, *sliders, *screen], **_MODEL,
+            self._choose,
+            [self.session, self.strength, *settings],
+            [self.wide, *sliders, *screen],
+            **_MODEL,
         )
         self.history.choose(
-            self._restore, [self.session],
-            [self.domain, self.grid, self.wide, *settings, *screen], **_QUICK,
+            self._restore,
+            [self.session],
+            [self.domain, self.grid, self.wide, *settings, *screen],
+            **_QUICK,
         )
         self.clear.click(self.handlers.clear, self.session, self.history, **_QUICK)
         self.zip.click(self._zip, self.session, self.zip_file, **_QUICK).success(
@@ -239,9 +276,7 @@ class _Page:
         with spoken():
             return self.handlers.blend(session, _settings(*values))
 
-    def _strip(
-        self, session: Session, progress: gr.Progress = _PROGRESS, *values: Any
-    ) -> Screen:
+    def _strip(self, session: Session, progress: gr.Progress = _PROGRESS, *values: Any) -> Screen:
         with spoken():
             advance = _advance(progress, self.handlers.steps)
             return self.handlers.strip(session, _settings(*values), advance)
@@ -254,13 +289,10 @@ class _Page:
             advance = _advance(progress, len(EXPRESSIONS))
             return self.handlers.grid(session, _number(strength), _settings(*rest), advance)
 
-    def _choose(
-        self, event: gr.EventData, session: Session, strength: Any, seed: Any, speed: Any
-    ) -> Any:
+    def _choose(self, event: gr.EventData, session: Session, strength: Any, *values: Any) -> Any:
         with spoken():
-            settings = _settings(seed, speed, *FIRST.weights)
             settings, screen = self.handlers.choose(
-                session, event.chosen, _number(strength), settings
+                session, event.chosen, _number(strength), _settings(*values)
             )
         return *_shown(settings), *screen
 
@@ -275,6 +307,7 @@ class _Page:
             wide,
             result.settings.seed,
             result.settings.speed,
+            result.settings.perceived,
             *sliders,
             *screen,
         )
@@ -304,9 +337,9 @@ def _choices(value: str, name: str) -> Any:
     return gr.HTML(value, js_on_load=asset("choices.js"), elem_id=name)
 
 
-def _settings(seed: Any, speed: Any, *weights: Any) -> Settings:
+def _settings(seed: Any, speed: Any, perceived: Any, *weights: Any) -> Settings:
     """Return what the components of the page say."""
-    return Settings(check_weights(weights), int(_number(seed)), str(speed))
+    return Settings(check_weights(weights), int(_number(seed)), str(speed), bool(perceived))
 
 
 def _number(value: Any) -> float:

@@ -36,7 +36,7 @@ class Face:
     Attributes:
         name: For people: the file's name or that of the example.
         domain: `human` or `anime`.
-        image: What the editor sees: RGB, square, of the model's size.
+        image: What the editor sees: RGB, at the size of the edits.
         source: The editor's encoding of it.
         landmarks: (5, 2) in pixels of `image`, or None.
         given: Whether they came with the picture; otherwise a detector of the domain found them.
@@ -64,11 +64,13 @@ class Settings:
         weights: (12,), the mix that the sliders show.
         seed: Of the noise.
         speed: `exact` or `fast`.
+        perceived: Whether the weights are intensities that a judge would read, and not strengths.
     """
 
     weights: Weights = NEUTRAL_WEIGHTS
     seed: int = 0
     speed: str = "exact"
+    perceived: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,17 @@ class Picture:
 
     Attributes:
         image: RGB.
-        weights: (12,), the mix that was rendered.
+        weights: (12,), the mix that was asked for.
         label: A word or number for below the picture.
+        strengths: (12,), what the editor was given; others than `weights` where those are
+            perceived intensities.
         reading: None without a scorer.
     """
 
     image: Image.Image
     weights: Weights
     label: str
+    strengths: Weights
     reading: Reading | None = None
 
 

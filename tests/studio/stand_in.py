@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from pixelsmile.expressions import EXPRESSIONS
+from pixelsmile.models.detectors import BoxTemplate, Located
 from pixelsmile.studio.engine import Engine
 from pixelsmile.studio.handlers import Example, Handlers
 
@@ -17,6 +18,8 @@ POINTS = ((20.0, 24.0), (44.0, 24.0), (32.0, 36.0), (22.0, 46.0), (42.0, 46.0))
 
 class StandInEditor:
     """Paints one bar a weight along the bottom: 12 columns, as bright as the weight."""
+
+    image_size = SIZE
 
     def __init__(self, domain="human"):
         self.domain = domain
@@ -56,6 +59,13 @@ class StandInScorer:
         return torch.stack([colour, colour.flip(1)])
 
 
+class StandInDetector:
+    """Finds the same face in every picture that is wide enough, and none in others."""
+
+    def locate(self, image, box=None):
+        return None if min(image.size) < SIZE else Located(POINTS, (12, 12, 52, 56))
+
+
 def face_image(colour="peru", size=(SIZE, SIZE)):
     """Return a picture that is told from others by its colour."""
     return Image.new("RGB", size, colour)
@@ -81,7 +91,7 @@ def make_engine(**options):
         made.append(StandInEditor(domain))
         return made[-1]
 
-    detectors = {"human": lambda image, box=None: POINTS, "anime": lambda image, box=None: None}
+    detectors = {"human": StandInDetector(), "anime": BoxTemplate()}
     options = {"facts": {"base": "stand-in", "lora": {"human": "a/lora"}}} | options
     return Engine(make, StandInScorer(), detectors, **options), made
 
