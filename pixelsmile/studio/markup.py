@@ -12,7 +12,7 @@ from html import escape
 from PIL import Image
 
 from pixelsmile.expressions import EXPRESSIONS
-from pixelsmile.studio.results import Face, Picture, Reading, Result, describe, signed
+from pixelsmile.studio.results import Face, Picture, Reading, Result, describe
 
 QUALITY = 92
 THUMB = 160  # pixels: twice the size on the page, for sharp screens
@@ -137,7 +137,7 @@ def title(result: Result) -> str:
     mix = describe(result.pictures[-1].weights)
     if result.kind == "grid":
         strength = max(result.pictures[-1].weights, key=abs)
-        return f"All twelve at {signed(strength)}"
+        return f"All twelve at {strength:.2f}"
     return f"Strip to {mix}" if result.kind == "strip" else mix
 
 
@@ -178,12 +178,12 @@ def _meters(reading: Reading, asked: Sequence[int]) -> str:
     strongest = sorted(range(len(EXPRESSIONS)), key=lambda place: -reading.scores[place])
     others = [place for place in strongest if place not in asked]
     shown = [*asked[:3], *others[: max(0, 3 - len(asked))]]
-    identity = "no face" if reading.identity is None else signed(reading.identity)
+    identity = "no face" if reading.identity is None else f"{reading.identity:.2f}"
     rows = [_meter("identity", reading.identity or 0, identity, "ps-identity")]
     for place in shown:
         score = reading.scores[place]
         kind = "ps-asked" if place in asked else ""
-        rows.append(_meter(EXPRESSIONS[place], score, signed(score), kind))
+        rows.append(_meter(EXPRESSIONS[place], score, f"{score:.2f}", kind))
     return "".join(rows)
 
 
@@ -202,8 +202,8 @@ def _short(picture: Picture) -> str:
     scores = picture.reading.scores
     place = next(iter(_asked(picture)), max(range(len(scores)), key=scores.__getitem__))
     identity = picture.reading.identity
-    same = "" if identity is None else f"<span>identity {signed(identity)}</span>"
-    return f"<small><span>{EXPRESSIONS[place]} {signed(scores[place])}</span>{same}</small>"
+    same = "" if identity is None else f"<span>identity {identity:.2f}</span>"
+    return f"<small><span>{EXPRESSIONS[place]} {scores[place]:.2f}</span>{same}</small>"
 
 
 def _asked(picture: Picture) -> list[int]:

@@ -119,15 +119,10 @@ def describe(weights: Sequence[float]) -> str:
         >>> describe(weights_of({"surprised": 0.4, "happy": 0.6}))
         'happy 0.60 + surprised 0.40'
         >>> describe(weights_of({"sad": -0.5}))
-        'sad −0.50'
+        'sad -0.50'
         >>> describe(weights_of({}))
         'neutral'
     """
     parts = sorted(zip(EXPRESSIONS, weights, strict=True), key=lambda part: -abs(part[1]))
-    named = [f"{name} {signed(weight)}" for name, weight in parts if weight]
+    named = [f"{name} {weight:.2f}" for name, weight in parts if weight]
     return " + ".join(named) or "neutral"
-
-
-def signed(value: float) -> str:
-    """Write a number with two digits and a true minus sign, which does not break a line."""
-    return f"{value:.2f}".replace("-", "−")  # noqa: RUF001
