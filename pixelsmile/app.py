@@ -107,9 +107,23 @@ def read(path: Path) -> Image.Image:
 
 
 def status(config: DictConfig) -> str:
-    """Say in a line what is behind the page."""
-    adapters = [f"{name}: {config.lora[name] or 'zero-shot base'}" for name in DOMAINS]
-    return f"{config.model.base} model, {', '.join(adapters)}"
+    """Say in a line what is behind the page, without folders of this machine."""
+    return f"{config.model.base} model; " + "; ".join(
+        f"{name}: {_short_name(config.lora[name])}" for name in DOMAINS
+    )
+
+
+def _short_name(lora: str | None) -> str:
+    """Return the file's name, or that of the run that a folder `lora` belongs to.
+
+    Example:
+        >>> _short_name("runs/human-1/lora"), _short_name("mine.safetensors"), _short_name(None)
+        ('LoRA of human-1', 'LoRA mine.safetensors', 'zero-shot base')
+    """
+    if lora is None:
+        return "zero-shot base"
+    path = Path(lora)
+    return f"LoRA of {path.parent.name}" if path.name == "lora" else f"LoRA {path.name}"
 
 
 def serve(handlers: Handlers, config: DictConfig) -> tuple[Any, str]:

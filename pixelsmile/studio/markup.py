@@ -83,11 +83,12 @@ def _stage(face: Face) -> str:
 def _scrubber(pictures: Sequence[Picture]) -> str:
     """Return slider and film of a strip."""
     last = len(pictures) - 1
+    (place, *_) = _asked(pictures[last])
     thumbs = "".join(
         f'<button type="button" class="ps-thumb" data-frame="{number}" '
         f'aria-label="{escape(describe(picture.weights))}">'
         f'<img src="{data_uri(picture.image, THUMB)}" alt=""><b>{picture.label}</b>'
-        f"{_short(picture)}</button>"
+        f"{_short(picture, place)}</button>"
         for number, picture in enumerate(pictures)
     )
     labels = escape("|".join(describe(picture.weights) for picture in pictures))
@@ -100,13 +101,17 @@ def _scrubber(pictures: Sequence[Picture]) -> str:
 
 
 def grid(pictures: Sequence[Picture]) -> str:
-    """Show one card an expression; a card's button asks for that expression."""
+    """Show one card an expression; a card's button asks for that expression.
+
+    Args:
+        pictures: Twelve, in the order of `EXPRESSIONS`.
+    """
     cards = "".join(
         f'<button type="button" class="ps-card" data-choose="{picture.label}" '
         f'aria-label="Set the sliders to {escape(describe(picture.weights))}">'
-        f'<img src="{data_uri(picture.image)}" alt=""><b>{picture.label}</b>{_short(picture)}'
-        "</button>"
-        for picture in pictures
+        f'<img src="{data_uri(picture.image)}" alt=""><b>{picture.label}</b>'
+        f"{_short(picture, place)}</button>"
+        for place, picture in enumerate(pictures)
     )
     return f'<div class="ps-grid">{cards}</div>'
 
@@ -195,15 +200,19 @@ def _meter(name: str, value: float, text: str, kind: str) -> str:
     )
 
 
-def _short(picture: Picture) -> str:
-    """Return the reading in two numbers, for below a small picture."""
+def _short(picture: Picture, place: int) -> str:
+    """Return the reading in two numbers, for below a small picture.
+
+    Args:
+        picture: With or without a reading.
+        place: Of the expression to show.
+    """
     if picture.reading is None:
         return ""
-    scores = picture.reading.scores
-    place = next(iter(_asked(picture)), max(range(len(scores)), key=scores.__getitem__))
     identity = picture.reading.identity
     same = "" if identity is None else f"<span>identity {identity:.2f}</span>"
-    return f"<small><span>{EXPRESSIONS[place]} {scores[place]:.2f}</span>{same}</small>"
+    score = picture.reading.scores[place]
+    return f"<small><span>{EXPRESSIONS[place]} {score:.2f}</span>{same}</small>"
 
 
 def _asked(picture: Picture) -> list[int]:

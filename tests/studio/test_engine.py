@@ -130,7 +130,7 @@ def test_perceived_intensity_asks_for_the_strength_that_the_curve_names(face, ma
 
 
 def test_perceived_intensity_that_nobody_measured_is_refused(engine, face):
-    with pytest.raises(UserError, match="not measured for human: run `python -m pixelsmile.cal"):
+    with pytest.raises(UserError, match="not measured for human: run"):
         engine.render(face, [HAPPY], ["happy"], Settings(perceived=True))
 
 

@@ -50,7 +50,7 @@ def test_a_bad_file_leaves_the_open_face_open(handlers, session, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("no picture")
     before = session.face
-    with pytest.raises(UserError, match="notes.txt is no picture"):
+    with pytest.raises(UserError, match=r"notes\.txt is no picture"):
         handlers.upload(session, path, "human", CHOSEN)
     assert session.face is before
 

@@ -29,7 +29,7 @@ def test_a_grid_asks_for_each_expression_alone_in_order():
 def test_a_strength_that_no_slider_can_have_is_refused_by_name(value):
     values = [0.0] * 12
     values[EXPRESSIONS.index("shy")] = value
-    with pytest.raises(UserError, match="strength of shy is .*between -1 and 2"):
+    with pytest.raises(UserError, match=r"strength of shy is .*between -1 and 2"):
         mixes.check_weights(values)
 
 

@@ -18,7 +18,12 @@ const showFrame = (frame) => {
     item.hidden = item.dataset.frame !== String(frame);
   });
   all(".ps-thumb").forEach((thumb) => {
-    thumb.setAttribute("aria-pressed", String(thumb.dataset.frame === String(frame)));
+    const chosen = thumb.dataset.frame === String(frame);
+    thumb.setAttribute("aria-pressed", String(chosen));
+    if (chosen) {
+      const film = thumb.parentElement; // by hand: scrollIntoView would move the page as well
+      film.scrollLeft = thumb.offsetLeft - film.offsetLeft - (film.clientWidth - thumb.clientWidth) / 2;
+    }
   });
   const range = find(".ps-scrub");
   if (!range) return;
