@@ -12,7 +12,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.denoiser import Denoiser
 from pixelsmile.models.renderer import draw_noise, render
 from pixelsmile.models.sampler import Conditions, sigma_schedule
+from pixelsmile.models.speed import Speed
 from pixelsmile.models.text import PromptEncoder
 from pixelsmile.pictures import to_uint8
 from pixelsmile.stack import quiet
@@ -205,7 +206,7 @@ class ExpressionEditor:
         weights: Tensor,
         *,
         seed: int = 0,
-        speed: str = "exact",
+        speed: str | Speed = "exact",
         progress: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Return one picture a row of weights, (N, 3, H, W), float32, in [-1, 1], on the CPU.
@@ -217,11 +218,11 @@ class ExpressionEditor:
             source: From `encode`.
             weights: (N, 12), strength of each expression in the order of `EXPRESSIONS`; any sign.
             seed: Of the noise.
-            speed: `exact` or `fast`, see docs/speed.md.
+            speed: Name of a file in `configs/speed`, or what such a file makes; docs/speed.md.
             progress: Is told how many pictures were finished since its last call.
 
         Raises:
-            UserError: If weights have another shape or are not finite.
+            UserError: If weights have another shape or are not finite, or the speed is unknown.
         """
         weights = torch.as_tensor(weights, dtype=torch.float32)
         if weights.dim() != 2 or weights.shape[1] != len(EXPRESSIONS) or not len(weights):
@@ -231,6 +232,7 @@ class ExpressionEditor:
             )
         if not bool(weights.isfinite().all()):
             raise UserError("weights holds nan or inf: give finite strengths.")
+        tricks = speed if isinstance(speed, Speed) else load_speed(speed)
         channels, height, width = source.latent.shape
         tokens = (height // 2) * (width // 2)
         with self._turn:
@@ -242,6 +244,7 @@ class ExpressionEditor:
                 draw_noise(channels, height, width, seed),
                 sigma_schedule(self.noise_levels, self.num_steps, tokens),
                 batch_size=self.batch_size or 16,
+                speed=tricks,
                 progress=progress,
             )
         return images.cpu()
@@ -255,7 +258,7 @@ class ExpressionEditor:
         strength: float = 1.0,
         *,
         seed: int = 0,
-        speed: str = "exact",
+        speed: str | Speed = "exact",
     ) -> Image.Image:
         """Return the image with one expression.
 
@@ -278,7 +281,7 @@ class ExpressionEditor:
         strength: float = 1.0,
         *,
         seed: int = 0,
-        speed: str = "exact",
+        speed: str | Speed = "exact",
     ) -> Image.Image:
         """Return the image with several expressions at once.
 
@@ -303,7 +306,7 @@ class ExpressionEditor:
         strengths: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
         *,
         seed: int = 0,
-        speed: str = "exact",
+        speed: str | Speed = "exact",
         progress: Callable[[int], None] | None = None,
     ) -> Sweep:
         """Return the image in K expressions at S strengths.
@@ -337,6 +340,19 @@ class ExpressionEditor:
 
     def _source(self, image: ImageLike | Source) -> Source:
         return image if isinstance(image, Source) else self.encode(image)
+
+
+def load_speed(name: str) -> Speed:
+    """Return what a file in `configs/speed` describes.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    folder = CONFIG_FOLDER / "speed"
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in names:
+        raise UserError(f"Unknown speed {name!r}: choose one of {', '.join(names)}.")
+    return instantiate(OmegaConf.load(folder / f"{name}.yaml"), _convert_="all")
 
 
 def weights_of(strengths: Mapping[str, float]) -> Tensor:
