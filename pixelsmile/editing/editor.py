@@ -167,7 +167,7 @@ class ExpressionEditor:
             domain=config.domain.name,
             image_size=model.sizes.image,
             num_steps=model.num_steps,
-            identity=_identity(model, lora),
+            identity=weights_identity(model, lora),
             batch_size=batch_size,
         )
 
@@ -404,7 +404,7 @@ def _set(node: DictConfig, key: str, value: Any) -> None:
     node[last] = value
 
 
-def _identity(model: DictConfig, lora: str | Path | None) -> str:
+def weights_identity(model: DictConfig, lora: str | Path | None) -> str:
     """Return a hash of every weight that decides about pictures."""
     places = [
         model.backbone.folder,

@@ -48,10 +48,13 @@ class Picture:
 
     def on_white(self) -> Image.Image:
         """Return what the model sees: RGB, with white where the picture is transparent."""
-        if self.alpha is None:
-            return self.image
-        white = Image.new("RGB", self.size, "white")
-        return Image.composite(self.image, white, self.alpha)
+        return _on_white(self.image, self.alpha)
+
+
+def seen(image: Image.Image) -> Image.Image:
+    """Return a PIL image as `Picture.on_white` would: RGB, upright, sRGB, on white."""
+    upright = _upright(image)
+    return _on_white(_colours(upright), _alpha(upright))
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -101,6 +104,12 @@ def read_digest(path: Path) -> str:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise BadItemError("file", f"Image {path} cannot be read ({reason}): check it.") from None
+
+
+def _on_white(image: Image.Image, alpha: Image.Image | None) -> Image.Image:
+    if alpha is None:
+        return image
+    return Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -23,7 +23,7 @@ _USAGE = (
 _PATHS = ("file", "out", "transformer")
 
 
-@command("lora/export")
+@command("lora_file/export")
 def export(config: DictConfig) -> None:
     """Write a LoRA file in another dialect, scale or precision."""
     _need(config, "file", "out")
@@ -40,7 +40,7 @@ def export(config: DictConfig) -> None:
     Console(soft_wrap=True).print(text + note, highlight=False, markup=False)
 
 
-@command("lora/verify")
+@command("lora_file/verify")
 def check(config: DictConfig) -> None:
     """Say what is in a LoRA file and what stock diffusers makes of it; exit code 1 if not fine."""
     _need(config, "file")
