@@ -71,8 +71,9 @@ class Calibration:
                 f"`python -m pixelsmile.calibrate lora={path.parent} domain=...`, or say strength=."
             )
         calibration = cls._read(path)
-        if calibration.lora is not None and Path(place) != path:
-            calibration._refuse_other_lora(path, lora_hash(place))
+        beside = path.parent if Path(place) == path else Path(place)
+        if calibration.lora is not None and _has_lora(beside):
+            calibration._refuse_other_lora(path, lora_hash(beside))
         return calibration
 
     @classmethod
@@ -224,3 +225,8 @@ def calibration_file(place: str | Path) -> Path:
 def lora_hash(place: str | Path) -> str:
     """Return the hash of a LoRA file, or of the one in a folder."""
     return folder_fingerprint(find_file(place))
+
+
+def _has_lora(place: Path) -> bool:
+    """Tell whether there is a LoRA that a calibration could belong to; `out=` may be elsewhere."""
+    return place.is_file() or any(place.glob("*.safetensors"))

@@ -64,7 +64,7 @@ def linearity_table(calibration: Calibration, before: Linearity, after: Linearit
     people = int(after.groups["cls_12"]["n"]) // len(EXPRESSIONS)
     table = Table(title=f"How linear the slider is, on {people} people it was not calibrated on")
     table.add_column("expression")
-    for title in ("CLS before", "CLS after", "judge reads", "strength of 50 %", "n"):
+    for title in ("CLS before", "CLS after", "judge reads", "50 % is at", "n"):
         table.add_column(title, justify="right")
     for row, name in enumerate(EXPRESSIONS):
         low, high = calibration.reach(name)
@@ -78,13 +78,17 @@ def linearity_table(calibration: Calibration, before: Linearity, after: Linearit
             str(people),
         )
     table.add_section()
+    lines = []
     for key, title in (("cls_6", "CLS-6, basic"), ("cls_12", "CLS-12, all")):
-        cells = [_with_interval(one.groups[key]) for one in (before, after)]
-        table.add_row(title, *cells, "", "", f"{after.groups[key]['n']:.0f}")
+        first, second = before.groups[key], after.groups[key]
+        values = [f"{one['value']:.3f}" for one in (first, second)]
+        table.add_row(title, *values, "", "", f"{second['n']:.0f}")
+        lines.append(f"{title}: {_interval(first)} before, {_interval(second)} after (95 %).")
     if after.constant:
-        table.caption = f"{after.constant} curves never move and count 0."
+        lines.append(f"{after.constant} curves never move and count 0.")
+    table.caption = "\n".join(lines)
     return table
 
 
-def _with_interval(measured: dict[str, float]) -> str:
-    return f"{measured['value']:.3f} [{measured['low']:.3f}, {measured['high']:.3f}]"
+def _interval(measured: dict[str, float]) -> str:
+    return f"{measured['low']:.3f} to {measured['high']:.3f}"
