@@ -17,6 +17,7 @@ from pixelsmile.editing.calibration import Calibration, calibration_file
 from pixelsmile.editing.reading import read_picture
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import DOMAINS
+from pixelsmile.lora.files import find_file
 from pixelsmile.stack import quiet
 from pixelsmile.studio.engine import Engine
 from pixelsmile.studio.handlers import Example, Handlers
@@ -46,12 +47,8 @@ def make_handlers(config: DictConfig) -> Handlers:
     Raises:
         UserError: If weights are missing, or a limit makes no sense.
     """
+    check(config)
     limits = config.limits
-    for key in ("megabytes", "megapixels", "smallest", "pictures"):
-        if not isinstance(limits[key], int | float) or limits[key] <= 0:
-            raise UserError(f"limits.{key}={limits[key]}: give a number above 0.")
-    if not isinstance(config.steps, int) or config.steps < 2:
-        raise UserError(f"steps={config.steps}: a strength strip has 2 pictures or more.")
     engine = Engine(
         lambda domain: make_editor(config, domain),
         instantiate(config.model.scorer) if config.readout else None,
@@ -68,6 +65,25 @@ def make_handlers(config: DictConfig) -> Handlers:
         limits=Limits(limits.megabytes, limits.megapixels, limits.smallest),
         steps=config.steps,
     )
+
+
+def check(config: DictConfig) -> None:
+    """Refuse settings that make no sense and LoRAs that are not there.
+
+    Raises:
+        UserError: Naming the key and the value.
+    """
+    for key in ("megabytes", "megapixels", "smallest", "pictures"):
+        value = config.limits[key]
+        if not isinstance(value, int | float) or value <= 0:
+            raise UserError(f"limits.{key}={value}: give a number above 0.")
+    if not isinstance(config.steps, int) or config.steps < 2:
+        raise UserError(f"steps={config.steps}: a strength strip has 2 pictures or more.")
+    if config.kept not in (1, 2):
+        raise UserError(f"kept={config.kept}: keep 1 editor or 2, one for each domain.")
+    for name in DOMAINS:
+        if config.lora[name] is not None:
+            find_file(config.lora[name])
 
 
 def make_editor(config: DictConfig, domain: str) -> ExpressionEditor:

@@ -65,7 +65,7 @@ class Visitor:
         self.page.set_default_timeout(30_000)
         self.requests, self.errors = [], []
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", self.errors.append)
+        self.page.on("pageerror", lambda error: self.errors.append(error))
         self.page.goto(address)
         self.see(".ps-frame")
 
