@@ -210,11 +210,12 @@ def test_two_visitors_at_once_see_their_own_pictures(visit):
     yours.upload("yours.png", file_of(face_image("gold")))
     mine.see("#ps-notice", "mine.png")
     yours.see("#ps-notice", "yours.png")
-    for _ in range(2):
-        for visitor in (mine, yours):
-            before = visitor.shown()
-            visitor.slide("fear", 0.9 if "fear" not in visitor.page.content() else 0.4)
+    for strength in (0.9, 0.4):
+        shown = [visitor.shown() for visitor in (mine, yours)]
+        for visitor in (mine, yours):  # both ask before either has an answer
+            visitor.slide("fear", strength)
             visitor.page.click("#ps-strip")
+        for visitor, before in zip((mine, yours), shown, strict=True):
             visitor.changed(before)
     for visitor, own, other in ((mine, "mine", "yours"), (yours, "yours", "mine")):
         visitor.page.get_by_role("tab", name="History and download").click()
