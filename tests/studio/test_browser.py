@@ -88,6 +88,7 @@ class Visitor:
         self.page.mouse.down()
         self.page.mouse.move(box["x"] + box["width"] * value, middle, steps=4)
         self.page.mouse.up()
+        return float(self.page.input_value(f"#ps-slider-{name} input[type=number]"))
 
     def upload(self, name, content):
         chosen = {"name": name, "mimeType": "image/png", "buffer": content}
@@ -121,9 +122,10 @@ def test_upload_drag_see_the_picture_change_and_download_it_all(visit):
     me.upload("me & you.png", file_of(face_image("teal")))
     me.see("#ps-notice", "me & you.png")
     before = me.shown()
-    me.slide("sad", 0.9)
+    strength = me.slide("sad", 0.9)
+    assert strength == pytest.approx(0.9, abs=0.1)
     me.changed(before)
-    me.see(".ps-asked", "sad")
+    me.see(".ps-reading:not([hidden]) .ps-asked", re.compile(f"sad.*{strength:.2f}", re.DOTALL))
     me.page.get_by_role("tab", name="History and download").click()
     me.see("#ps-history .ps-card")
     with me.page.expect_download() as download:
@@ -136,7 +138,7 @@ def test_upload_drag_see_the_picture_change_and_download_it_all(visit):
     assert "me-you" in last["source"]
     asked = last["pictures"][0]["asked"]
     assert asked["happy"] == 0.8
-    assert asked["sad"] == pytest.approx(0.9, abs=0.1)
+    assert asked["sad"] == strength  # where the drag ended, and no step on the way
 
 
 def test_the_strip_scrubs_and_the_wipe_wipes_without_a_request(visit):
