@@ -213,5 +213,6 @@ def _project(
         apply_rotary_emb_qwen(x if norm is None else norm(x), rotation, use_real=False)
         for x, norm in zip((query, key), norms, strict=True)
     )
-    assert isinstance(query, Tensor) and isinstance(key, Tensor)
+    assert isinstance(query, Tensor)
+    assert isinstance(key, Tensor)
     return Projected(query, key, value)

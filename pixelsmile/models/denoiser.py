@@ -101,7 +101,7 @@ class Denoiser(nn.Module):
         return unpack_latents(velocity[:, : height * width // 4], height, width)
 
     @torch.no_grad()
-    def apply(self, adapter: Adapter, *, fuse: bool) -> None:
+    def add_lora(self, adapter: Adapter, *, fuse: bool) -> None:
         """Apply a LoRA of any rank at the scale that stock diffusers would.
 
         Args:

@@ -4,10 +4,11 @@ Shapes: N pictures, K expressions, C h w latent, H W image.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.denoiser import Denoiser
@@ -37,6 +38,7 @@ def render(
     batch_size: int,
     speed: Speed = EXACT,
     progress: Advance | None = None,
+    using: Callable[[nn.Module], AbstractContextManager[None]] = nullcontext,
 ) -> Tensor:
     """Return one picture for each row of weights, (N, 3, H, W), in [-1, 1], float32.
 
@@ -52,12 +54,15 @@ def render(
         batch_size: Pictures that go through a network together.
         speed: What may be left out.
         progress: Is told how many pictures' worth of work was finished since the last call.
+        using: Returns a context manager within which a network may be called.
     """
     rows, places, asked = distinct_rows(weights, with_neutral=not speed.exact)
     report = _Report(len(weights), len(sigmas), progress)
     field = speed.wrap(PromptedField(denoiser, conditions, rows, batch_size))
-    latents = sample(field, noise.to(rows.device), sigmas, report)[asked]
-    images = torch.cat([autoencoder.decode(part) for part in latents.split(batch_size)])
+    with using(denoiser):
+        latents = sample(field, noise.to(rows.device), sigmas, report)[asked]
+    with using(autoencoder):
+        images = torch.cat([autoencoder.decode(part) for part in latents.split(batch_size)])
     report(len(sigmas))
     return images[places]
 

@@ -67,9 +67,7 @@ class PromptedField:
         latent, neutral, _ = self.conditions
         return self._in_batches(latents, sigma, rows, neutral, latent)
 
-    def own_tokens(
-        self, latents: Tensor, sigma: Tensor, rows: Tensor, shared_text: int
-    ) -> Tensor:
+    def own_tokens(self, latents: Tensor, sigma: Tensor, rows: Tensor, shared_text: int) -> Tensor:
         """Return velocities from the tokens that each picture has of its own.
 
         The source and the first tokens of the prompts are left out: an installed
