@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -18,10 +19,12 @@ from rich.text import Text
 from pixelsmile.arguments import bracketed, gathered, quoted, rejoined
 from pixelsmile.command import EndedError, command
 from pixelsmile.editing.batch import Batch, Job
-from pixelsmile.editing.editor import ExpressionEditor, weights_identity
+from pixelsmile.editing.calibration import Calibration
+from pixelsmile.editing.editor import ExpressionEditor
+from pixelsmile.editing.loading import weights_identity
 from pixelsmile.editing.inputs import find_images, result_folders
-from pixelsmile.editing.levels import Strengths
-from pixelsmile.editing.requests import read_mixes, read_strengths
+from pixelsmile.editing.levels import Judged, Levels, Perceived, Strengths
+from pixelsmile.editing.requests import read_mixes, read_strengths, read_target
 from pixelsmile.editing.settings import Settings, lora_note, model_facts, plain
 from pixelsmile.errors import UserError
 from pixelsmile.progress import Advance, progress
@@ -42,8 +45,10 @@ def build_batch(config: DictConfig, console: Console) -> Batch:
         UserError: If a setting makes no sense, or weights are missing.
     """
     settings = Settings.read(config)
-    levels = Strengths(read_strengths(plain(config.strength)))
-    if (settings.gif or settings.mp4) and len(levels.strengths) < 2:
+    mixes = read_mixes(plain(config.expression), plain(config.blend))
+    weights = weights_identity(config.model, config.lora)
+    levels = build_levels(config, weights)
+    if (settings.gif or settings.mp4) and len(levels.of(mixes[0])) < 2:
         raise UserError("A sweep that moves needs two strengths or more: say strength=0:1:25.")
     load = partial(
         ExpressionEditor.from_config,
@@ -57,12 +62,42 @@ def build_batch(config: DictConfig, console: Console) -> Batch:
         load,
         instantiate(config.domain.detector),
         settings,
-        read_mixes(plain(config.expression), plain(config.blend)),
+        mixes,
         levels,
-        model=model_facts(config, weights_identity(config.model, config.lora)),
+        model=model_facts(config, weights),
         edge=config.model.sizes.image,
         say=partial(_say, console),
     )
+
+
+def build_levels(config: DictConfig, weights: str) -> Levels:
+    """Return the levels of `strength=`, `perceived=` or `target=`.
+
+    Args:
+        config: The config.
+        weights: Hash of base and LoRA.
+
+    Raises:
+        UserError: If a value makes no sense, or there is no calibration of this model.
+    """
+    if config.perceived is not None and config.target is not None:
+        raise UserError("perceived= and target= both say how far to go: leave one out.")
+    if config.target is not None:
+        return Judged(read_target(plain(config.target)), partial(instantiate, config.model.scorer))
+    if config.perceived is None:
+        return Strengths(read_strengths(plain(config.strength)))
+    if config.lora is None:
+        raise UserError("perceived= needs lora=: the calibration lies beside the LoRA.")
+    calibration = Calibration.load(config.lora)
+    calibration.check(Identified(weights, config.domain.name))
+    return Perceived(read_strengths(plain(config.perceived), "perceived", 1), calibration)
+
+
+class Identified(NamedTuple):
+    """What a calibration asks an editor for, known before it is loaded."""
+
+    identity: str
+    domain: str
 
 
 def run_batch(batch: Batch, images: Sequence[Path], out: Path, console: Console) -> list[Outcome]:

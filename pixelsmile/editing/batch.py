@@ -28,6 +28,7 @@ from pixelsmile.editing.reading import Picture, read_digest, read_picture
 from pixelsmile.editing.requests import Mix
 from pixelsmile.editing.settings import Settings
 from pixelsmile.editing.summary import write_grid, write_sweep
+from pixelsmile.editing.target import UnreachableError
 from pixelsmile.errors import UserError
 from pixelsmile.models.detectors import Detector
 
@@ -180,15 +181,24 @@ class Batch:
             advance: Is told how many more pictures are finished.
 
         Raises:
-            UserError: If the image cannot be edited, or another process works in its folder.
+            UserError: If the image cannot be edited, another process works in its folder, or a
+                target was out of reach in some direction; the others are made then.
         """
         job.folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(job.folder):
-            written = self._pictures(job, advance) if any(job.missing) else 0
-            self._summaries(job)
+        unreached: list[str] = []
+        try:
+            with _alone_in(job.folder):
+                written = self._pictures(job, advance, unreached) if any(job.missing) else 0
+                self._summaries(job)
+        except UserError:
+            if not any(job.folder.iterdir()):
+                job.folder.rmdir()
+            raise
+        if unreached:
+            raise UserError(" ".join(unreached))
         return written
 
-    def _pictures(self, job: Job, advance: Advance) -> int:
+    def _pictures(self, job: Job, advance: Advance, unreached: list[str]) -> int:
         picture = read_picture(job.image)
         face = self._face(picture)
         crop = self.settings.framing.crop(*picture.size, face.box)
@@ -201,7 +211,10 @@ class Batch:
         written = 0
         for shots, missing in zip(job.rows, job.missing, strict=True):
             if missing:
-                written += self._row(shots, picture, scene, crop, mask, advance)
+                try:
+                    written += self._row(shots, picture, scene, crop, mask, advance)
+                except UnreachableError as error:  # the other directions go on
+                    unreached.append(str(error))
         return written
 
     def _face(self, picture: Picture) -> Face:
@@ -259,15 +272,16 @@ class Batch:
     def _summaries(self, job: Job) -> None:
         """Write grid and sweeps, unless they are there and show these very pictures."""
         settings = self.settings
-        rows = [[shot.path for shot in row] for row in job.rows]
-        if settings.grid:
-            titles = [level.label for level in self.levels.of(self.mixes[0])]
-            names = [mix.label for mix in self.mixes]
+        whole = [row for row in job.rows if all(shot.path.exists() for shot in row)]
+        rows = [[shot.path for shot in row] for row in whole]
+        if settings.grid and rows:
+            titles = [shot.level.label for shot in whole[0]]
+            names = [row[0].mix.label for row in whole]
             write_grid(job.folder / "grid.png", job.image, rows, names, titles)
         for kind in ("gif", "mp4"):
             if getattr(settings, kind):
-                for mix, row in zip(self.mixes, rows, strict=True):
-                    path = job.folder / f"{mix.name}.{kind}"
+                for shots, row in zip(whole, rows, strict=True):
+                    path = job.folder / f"{shots[0].mix.name}.{kind}"
                     write_sweep(path, row, fps=settings.fps, edge=settings.edge)
 
 

@@ -103,8 +103,8 @@ def edit_size(width: int, height: int, edge: int) -> tuple[int, int]:
     ratio = width / height
     if not 1 / LONGEST <= ratio <= LONGEST:
         raise UserError(
-            f"{width} x {height} pixels are too long a strip to edit: crop the picture, or give the "
-            "face as box=[x0,y0,x1,y1]."
+            f"{width} x {height} pixels are too long a strip to edit: crop the picture, or give "
+            "the face as box=[x0,y0,x1,y1]."
         )
     return _multiple(edge / math.sqrt(ratio)), _multiple(edge * math.sqrt(ratio))
 
@@ -128,7 +128,7 @@ def check_box(box: Box, width: int, height: int) -> Box:
     if cut[2] - cut[0] < 8 or cut[3] - cut[1] < 8:
         shown = ",".join(f"{value:g}" for value in box)
         raise UserError(
-            f"box=[{shown}] leaves no face of 8 x 8 pixels in a picture of {width} x {height}: give "
-            "left, top, right and bottom of the face in pixels of the upright picture."
+            f"box=[{shown}] leaves no face of 8 x 8 pixels in a picture of {width} x {height}: "
+            "give left, top, right and bottom of the face in pixels of the upright picture."
         )
     return tuple(float(value) for value in cut)

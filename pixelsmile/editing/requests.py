@@ -47,12 +47,53 @@ class Mix:
             return self.weights[0][0]
         return "\n".join(f"{weight:g} {name}" for name, weight in self.weights)
 
+    def only(self, key: str) -> str:
+        """Return the name of the one expression.
+
+        Raises:
+            UserError: If it is a blend; `key` is what the user said that takes none.
+        """
+        if len(self.weights) > 1 or self.weights[0][1] != 1:
+            raise UserError(f"{key} takes one expression, not a blend: say expression=.")
+        return self.weights[0][0]
+
     def row(self, strength: float) -> Tensor:
         """Return the strength of each of the twelve, (12,)."""
         row = torch.zeros(len(EXPRESSIONS))
         for name, weight in self.weights:
             row[index(name)] = weight * strength
         return row
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a judge shall read.
+
+    Attributes:
+        score: Of the expression, in [0, 1].
+        min_identity: Least mean cosine of the recognisers to the source, in [-1, 1].
+    """
+
+    score: float
+    min_identity: float = -1.0
+
+
+def read_target(value: Any) -> Target:
+    """Return the target of `target={score: 0.6, min_identity: 0.6}`.
+
+    Raises:
+        UserError: If it is no such mapping, or a number is out of range.
+    """
+    if not isinstance(value, Mapping) or not {"score"} <= set(value) <= {"score", "min_identity"}:
+        raise UserError(
+            f"target={value}: say 'target={{score:0.6,min_identity:0.6}}', in quotes for the shell."
+        )
+    target = Target(**{str(key): _number(value[key], f"target.{key}") for key in value})
+    if not 0 <= target.score <= 1:
+        raise UserError(f"target.score={target.score:g}: a judge's scores lie in 0 to 1.")
+    if not -1 <= target.min_identity <= 1:
+        raise UserError(f"target.min_identity={target.min_identity:g}: cosines lie in -1 to 1.")
+    return target
 
 
 def read_mixes(expression: Any, blend: Any) -> list[Mix]:

@@ -1,7 +1,7 @@
 """The settings of `pixelsmile.edit`, checked, and what identifies the model behind a picture."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Settings:
 
     seed: int = 0
     speed: str = "exact"
-    framing: Framing = Framing()
+    framing: Framing = field(default_factory=Framing)
     box: Box | None = None
     keep: str = "nothing"
     size: tuple[int, int] | int | None = None
