@@ -44,7 +44,7 @@ class Events:
             return self.handlers.example(session, 0, _settings(*values))
 
     def upload(self, session: Session, path: str | None, domain: str, *values: Any) -> Any:
-        """Open a file; what is wrong with it stays on the page, beside the place for the next one."""
+        """Open a file; what is wrong with it is said beside the place for the next one."""
         if path is None:
             return None, gr.skip(), gr.skip(), gr.skip()
         try:
