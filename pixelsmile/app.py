@@ -148,6 +148,7 @@ def serve(handlers: Handlers, config: DictConfig) -> tuple[Any, str]:
     Raises:
         UserError: If Gradio is not installed, or the port is taken.
     """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio reads it when it is imported
     try:
         from pixelsmile.studio import page  # imports Gradio, which `edit` and others do not need
     except ModuleNotFoundError as error:
