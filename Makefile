@@ -10,7 +10,7 @@ OFFLINE := CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATA
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv faces train evaluate test check tensorboard clean
+.PHONY: help venv faces train evaluate app test check tensorboard clean
 
 help: ## list the targets
 	@echo 'make <target> [DOMAIN=human|anime] [ARGS="key=value ..."]'
@@ -29,6 +29,9 @@ train: venv ## train, validate and report, for example DOMAIN=anime ARGS="loss=l
 
 evaluate: venv ## run FFE-Bench, for example DOMAIN=anime ARGS="editor=base"
 	@$(RUN) -m pixelsmile.evaluate domain=$(DOMAIN) $(ARGS)
+
+app: venv ## edit faces in the browser, for example ARGS="lora.human=runs/latest/lora"
+	@$(RUN) -m pixelsmile.app $(ARGS)
 
 test: venv ## run every test, offline, for example ARGS="-m 'not slow'"
 	@$(OFFLINE) $(RUN) -m pytest $(ARGS)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import pixelsmile
-from pixelsmile.editing.editor import ExpressionEditor, to_pictures
+from pixelsmile.editing.editor import ExpressionEditor
 from pixelsmile.editing.faces import Face, find_face
 from pixelsmile.editing.facts import known_facts, write_png
 from pixelsmile.editing.framing import Crop, edit_size
@@ -31,6 +31,7 @@ from pixelsmile.editing.summary import write_grid, write_sweep
 from pixelsmile.editing.target import UnreachableError
 from pixelsmile.errors import UserError
 from pixelsmile.models.detectors import Detector
+from pixelsmile.pictures import to_pictures
 
 Advance = Callable[[int], None]
 Say = Callable[[str], None]
