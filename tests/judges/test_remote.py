@@ -280,11 +280,10 @@ def test_the_estimate_shrinks_with_what_is_answered_and_learns_from_it(server, l
 @BOTH
 def test_the_key_is_in_no_file_and_no_message(judge_of, server, tmp_path, requests, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    server.plan = lambda image, number: ["denied", "echo", "drop", "limit", "answer"][
-        min(int(image[0], 16) % 5, 4)
-    ]
     said = []
-    for number, request in enumerate(requests):
+    kinds = ["denied", "echo", "drop", "limit", "answer"]
+    for number, (kind, request) in enumerate(zip(kinds, requests, strict=True)):
+        server.plan = lambda image, number, kind=kind: kind
         judge = judge_of(server, tmp_path / str(number) / "judge.jsonl", max_failures=2)
         try:
             said += [repr(item) for item in judge.judge_files([request])]
@@ -295,6 +294,8 @@ def test_the_key_is_in_no_file_and_no_message(judge_of, server, tmp_path, reques
     assert len(files) >= 8
     texts = [*said, *files, caplog.text, *capfd.readouterr()]
     assert not [text for text in texts if KEY in text]
+    assert any("***" in text for text in said)  # the server did say it
+    assert any("***" in text for text in files)
 
 
 @pytest.mark.slow
