@@ -17,7 +17,7 @@ from pixelsmile.bench import stages
 from pixelsmile.bench.compare import compare
 from pixelsmile.bench.folder import existing_folder
 from pixelsmile.bench.identity import DetectedLandmarks
-from pixelsmile.bench.report import write_report
+from pixelsmile.bench.report import as_json, write_report
 from pixelsmile.bench.tasks import read_tasks
 from pixelsmile.command import CONFIG_FOLDER
 from pixelsmile.errors import UserError
@@ -299,7 +299,7 @@ def test_answers_without_scores_are_counted_and_replay_gives_the_same_report(
         assert replayed["general"][name] == numbers["general"][name]
     assert replayed["coverage"]["judge"] == numbers["coverage"]["judge"]
     assert (again / "judge.jsonl").is_file()  # its own raw output, so that it stands alone
-    assert write_report(existing_folder(again)) == replayed
+    assert as_json(write_report(existing_folder(again))) == as_json(replayed)
 
 
 def test_a_judge_that_is_asked_twice_shows_its_noise(tmp_path, tiny_stack):
