@@ -44,6 +44,9 @@ def write_report(folder: BenchFolder, beside: Sequence[BenchFolder] = ()) -> Sum
     table = read_table(folder)
     summary = summarise(folder, table)
     others = [summarise(other, read_table(other)) for other in beside]
+    for other, place in zip(others, beside, strict=True):
+        if other["label"] in [run["label"] for run in [summary, *others] if run is not other]:
+            other["label"] += f" ({place.path.name})"  # two rows must not look like one
     runs = [summary, *others]
     curves = {run["label"]: run["trade_off"] for run in runs if run["trade_off"]}
     counts = np.array(summary["confusion"])
