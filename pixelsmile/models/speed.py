@@ -152,13 +152,13 @@ class _HeldField:
         self.known: list[int] = []
 
     def __call__(self, latents: Tensor, sigma: Tensor, rows: Tensor | None = None) -> Tensor:
-        if rows is None:
-            rows = torch.arange(len(self.weights), device=latents.device)
+        asked = list(range(len(self.weights))) if rows is None else rows.tolist()
         holds = not _fell(self.made_at, sigma, self.trick.max_drop) or sigma <= self.trick.below
-        if len(rows) > 1 and rows.tolist() == self.known and holds:
-            return self.inner(latents[:1], sigma, rows[:1]) + self.held
-        velocity = self.inner(latents, sigma, rows)
-        self.made_at, self.known = float(sigma), rows.tolist()
+        if len(asked) > 1 and asked == self.known and holds:
+            leader = torch.tensor(asked[:1], device=latents.device)
+            return self.inner(latents[:1], sigma, leader) + self.held
+        velocity = self.inner(latents, sigma, rows)  # None stays None: it lets others interpolate
+        self.made_at, self.known = float(sigma), asked
         self.held = velocity - velocity[:1]
         return velocity
 

@@ -64,3 +64,13 @@ def test_defaults_are_those_of_the_real_transformer():
     assert real.inner_dim == sizes.width
     assert real.txt_in.in_features == sizes.text_width
     assert (real.img_in.in_features, real.proj_out.out_features) == sizes[3:]
+
+
+@pytest.mark.parametrize("edge", [512, 1024])
+def test_fast_sweeps_cost_a_quarter_or_less_at_full_size(edge):
+    strengths = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    weights = (torch.eye(12)[:, None] * strengths[:, None]).flatten(0, 1)
+    job = Job(edge=edge)
+    calls = calls_of(load_speed("fast"), weights, tiny_scheduler(), job)
+    cost = sum(call_flops(Sizes(), call) for call in calls)
+    assert per_picture_flops(Sizes(), job, len(weights)) / cost >= 4

@@ -137,7 +137,7 @@ def test_a_picture_between_two_nodes_attends_to_the_mean_of_theirs(denoiser, con
     for block in context.kept:
         for kept in context.recall(block):
             torch.testing.assert_close(kept[1], (kept[0] + kept[2]) / 2)
-            assert not torch.equal(kept[0], kept[2])
+            assert block == 0 or not torch.equal(kept[0], kept[2])
 
 
 def test_the_stock_processors_are_back_afterwards(denoiser, conditions, noise):
