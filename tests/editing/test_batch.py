@@ -171,7 +171,9 @@ def test_what_a_killed_process_left_is_removed(make, photo, tmp_path):
 
 
 def test_face_that_is_not_there_is_said_with_the_way_out(make, photo):
-    with pytest.raises(UserError, match=r"No face found in .*me\.png \(160 x 120\): say where.*box="):
+    with pytest.raises(
+        UserError, match=r"No face found in .*me\.png \(160 x 120\): say where.*box="
+    ):
         make(photo, box=None)
     written, _ = make(photo, box=None, framing=Framing("whole"))
     assert written == 3

@@ -54,7 +54,7 @@ def test_real_detector_finds_a_rendered_head_in_a_wide_picture_and_none_in_a_wal
     wide = Image.new("RGB", (480, 320), tuple(int(v) for v in head.image[5, 5]))
     wide.paste(Image.fromarray(head.image), (200, 100))
     found = find_face(picture(480, 320, wide), MtcnnDetector())
-    true = np.array(head.box) + [200, 100, 200, 100]
+    true = np.array(head.box) + np.array([200, 100, 200, 100])
     assert np.abs(np.array(found.box) - true).max() < 30
     with pytest.raises(UserError, match="No face found"):
         find_face(picture(480, 320), MtcnnDetector())
