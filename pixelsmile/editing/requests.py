@@ -34,17 +34,23 @@ class Mix:
     weights: tuple[tuple[str, float], ...]
 
     @property
+    def single(self) -> str | None:
+        """The one expression, if it is one at its own weight."""
+        names = [name for name, weight in self.weights if weight == 1]
+        return names[0] if len(self.weights) == len(names) == 1 else None
+
+    @property
     def name(self) -> str:
         """A name for files: `happy`, or `happy0.6+surprised0.4`."""
-        if len(self.weights) == 1 and self.weights[0][1] == 1:
-            return self.weights[0][0]
+        if self.single is not None:
+            return self.single
         return "+".join(f"{name}{weight:g}" for name, weight in self.weights)
 
     @property
     def label(self) -> str:
         """A name for people, one line an expression."""
-        if len(self.weights) == 1 and self.weights[0][1] == 1:
-            return self.weights[0][0]
+        if self.single is not None:
+            return self.single
         return "\n".join(f"{weight:g} {name}" for name, weight in self.weights)
 
     def only(self, key: str) -> str:
@@ -53,9 +59,9 @@ class Mix:
         Raises:
             UserError: If it is a blend; `key` is what the user said that takes none.
         """
-        if len(self.weights) > 1 or self.weights[0][1] != 1:
+        if self.single is None:
             raise UserError(f"{key} takes one expression, not a blend: say expression=.")
-        return self.weights[0][0]
+        return self.single
 
     def row(self, strength: float) -> Tensor:
         """Return the strength of each of the twelve, (12,)."""

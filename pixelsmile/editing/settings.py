@@ -133,7 +133,9 @@ def _read_size(value: Any) -> tuple[int, int] | int | None:
     """Check `size=`: null, an edge, or [height, width]."""
     if value is None:
         return None
-    edges = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    edges: list[Any] = (
+        list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    )
     fine = len(edges) in (1, 2) and all(type(edge) is int for edge in edges)
     if not fine or any(edge < 2 * STEP or edge % STEP or edge > 4096 for edge in edges):
         raise UserError(

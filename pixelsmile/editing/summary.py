@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from pixelsmile.editing.animation import shrink, there_and_back, write_gif, write_mp4
-from pixelsmile.editing.facts import known_facts, read_facts, write_png
+from pixelsmile.editing.facts import Facts, known_facts, read_facts, write_png
 from pixelsmile.editing.reading import read_picture
 from pixelsmile.errors import UserError
 from pixelsmile.pictures import label_grid
@@ -72,7 +72,7 @@ def write_sweep(path: Path, frames: Sequence[Path], *, fps: float, edge: int) ->
     write(there_and_back(pictures), path, fps, facts)
 
 
-def _is_current(path: Path, facts: dict[str, object]) -> bool:
+def _is_current(path: Path, facts: Facts) -> bool:
     if not path.exists():
         return False
     before = known_facts(path)

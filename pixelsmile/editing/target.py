@@ -10,7 +10,7 @@ Shapes: N pictures, H W image, M recognisers, D embedding.
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class UnreachableError(UserError):
 
 
 class _Editor(Protocol):
-    def render(self, source: object, weights: Tensor, *, seed: int, speed: str) -> Tensor: ...
+    def render(self, source: Any, weights: Tensor, *, seed: int, speed: str) -> Tensor: ...
 
 
 class _Scorer(Protocol):
