@@ -102,7 +102,7 @@ def test_identity_similarity_of_the_real_model_is_the_mean_of_the_three_of_the_p
 
 @pytest.mark.parametrize(
     "name",
-    ["faces/faces", "tiny", "lora_file/export", "lora_file/verify", "calibrate", "edit", "app"],
+    ["faces/faces", "tiny", "lora_file/export", "lora_file/verify", "calibrate", "edit"],
 )
 def test_configs_of_the_other_commands_compose(name):
     path = CONFIG_FOLDER / name
