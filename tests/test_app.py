@@ -112,6 +112,13 @@ def test_the_page_names_loras_without_folders_of_the_machine():
     assert app.status(config) == "tiny model; human: LoRA of human-1; anime: zero-shot base"
 
 
+@pytest.mark.parametrize("model", ["tiny", "qwen_image_edit_2511"])
+def test_the_config_resolves_for_both_stacks(model):
+    config = compose_app(f"model={model}", "paths.weights=weights")
+    OmegaConf.resolve(config)
+    assert not OmegaConf.missing_keys(config)
+
+
 def test_by_default_only_this_machine_is_served_and_nothing_needs_a_download():
     config = compose_app()
     assert config.host == "127.0.0.1"

@@ -100,14 +100,24 @@ def test_identity_similarity_of_the_real_model_is_the_mean_of_the_three_of_the_p
     assert loaders == ["onnx_recogniser", "adaface_recogniser", "facenet_recogniser"]
 
 
+WEIGHTS = "paths.weights=weights"  # of the real stack; only its user can know
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["faces/faces", "tiny", "lora_file/export", "lora_file/verify", "calibrate", "edit", "app"],
+    ("name", "given"),
+    [
+        ("faces/faces", []),
+        ("tiny", []),
+        ("lora_file/export", []),
+        ("lora_file/verify", []),
+        ("calibrate", [WEIGHTS]),
+        ("edit", [WEIGHTS]),
+    ],
 )
-def test_configs_of_the_other_commands_compose(name):
+def test_configs_of_the_other_commands_compose(name, given):
     path = CONFIG_FOLDER / name
     with initialize_config_dir(str(path.parent), version_base="1.3"):
-        config = hydra_compose(path.name)
+        config = hydra_compose(path.name, given)
     OmegaConf.resolve(config)
     assert not OmegaConf.missing_keys(config)
 

@@ -117,7 +117,7 @@ def test_editors_that_do_not_fit_together_take_turns():
 
 
 def test_perceived_intensity_asks_for_the_strength_that_the_curve_names(face, made):
-    curve = Curve((0.0, 0.5, 1.0), (0.1, 0.2, 0.9))
+    curve = Curve((0.0, 0.5, 1.0), (0.0, 0.1, 1.0), (0.1, 0.9))
     calibration = Calibration(dict.fromkeys(EXPRESSIONS, curve), "stand-in-human", "human")
     engine, (editor,) = made
     engine.calibrations["human"] = calibration
