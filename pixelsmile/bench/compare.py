@@ -140,16 +140,15 @@ def _refuse_unlike(first: BenchFolder, second: BenchFolder) -> None:
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> Table:
-    """Return the comparison for the terminal."""
+    """Return the comparison for the terminal, narrow enough for 80 columns."""
     first, second = (run["label"] for run in comparison["runs"])
     table = Table(title=f"{second} minus {first}, paired over faces, 95 % intervals")
-    for title in ("setting", "metric"):
-        table.add_column(title)
-    for title in (first, second, "difference", "p", "p (Holm)", "n"):
-        table.add_column(title, justify="right")
-    table.add_column("")
+    table.add_column("metric", no_wrap=True)
+    for title in (first, second, "difference", "p (Holm)", "n"):
+        table.add_column(title, justify="right", no_wrap=title not in (first, second))
     for row in comparison["rows"]:
-        table.add_row(*cells(row))
+        setting, metric, one, two, difference, _, p, n, _ = cells(row)
+        table.add_row(f"{metric} {setting}", one, two, difference, p, n)
     return table
 
 
@@ -173,8 +172,9 @@ def say(comparison: Mapping[str, Any], console: Console) -> None:
     console.print(comparison_table(comparison))
     for kind in (REAL, UNCLEAR, NOT_SHOWN):
         rows = [row for row in comparison["rows"] if row["verdict"] == kind]
-        names = ", ".join(f"{TITLES[row['metric']]} ({row['setting']})" for row in rows)
-        console.print(f"{kind}: {names or 'none'}", markup=False, highlight=False, soft_wrap=True)
+        words = [f"{TITLES[row['metric']]} ({row['setting']}), {row['in_words']}" for row in rows]
+        text = f"{kind}: {'; '.join(words) or 'none'}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def write_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
