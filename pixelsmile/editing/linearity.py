@@ -62,10 +62,10 @@ def measured_facts(before: Linearity, after: Linearity) -> dict[str, Any]:
 def linearity_table(calibration: Calibration, before: Linearity, after: Linearity) -> Table:
     """Set CLS with the bare strength beside CLS with perceived intensity."""
     people = int(after.groups["cls_12"]["n"]) // len(EXPRESSIONS)
-    table = Table(title=f"How linear the slider is, on {people} people it was not calibrated on")
-    table.add_column("expression")
-    for title in ("CLS before", "CLS after", "judge reads", "50 % is at", "100 % is at", "n"):
-        table.add_column(title, justify="right")
+    table = Table(title=f"CLS before and after, of {people} people it was not calibrated on")
+    table.add_column("expression", no_wrap=True)
+    for title in ("before", "after", "judge reads", "50 % at", "100 % at", "n"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row, name in enumerate(EXPRESSIONS):
         curve = calibration.curves[name]
         half = f"{curve.strength(0.5):.2f}" if curve.rises else "no rise"
