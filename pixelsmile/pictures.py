@@ -22,6 +22,11 @@ def to_uint8(images: Tensor) -> np.ndarray:
     return pixels.movedim(-3, -1).cpu().numpy()
 
 
+def to_pictures(pixels: Tensor) -> list[Image.Image]:
+    """Turn images, (N, 3, H, W) in [-1, 1], into pictures."""
+    return [Image.fromarray(array) for array in to_uint8(pixels)]
+
+
 def strip_sheet(
     edits: Tensor, strengths: Sequence[float], *, source: Tensor, truth: Tensor | None = None
 ) -> np.ndarray:

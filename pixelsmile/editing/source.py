@@ -11,6 +11,8 @@ from torch import Tensor
 from pixelsmile.editing.reading import read_picture, seen
 from pixelsmile.errors import UserError
 
+ImageLike = Image.Image | str | Path
+
 
 @dataclass(frozen=True)
 class Source:

@@ -70,7 +70,7 @@ class Denoiser(nn.Module):
         self,
         noisy: Tensor,
         sigma: Tensor,
-        source: Tensor,
+        source: Tensor | None,
         text: Tensor,
         mask: Tensor | None = None,
     ) -> Tensor:
@@ -79,7 +79,8 @@ class Denoiser(nn.Module):
         Args:
             noisy: Noisy target latents, (B, C, H, W).
             sigma: Noise level, (B,), in [0, 1].
-            source: Clean latents of the source image, (B, C, H', W').
+            source: Clean latents of the source image, (B, C, H', W'); None where an installed
+                `pixelsmile.models.context.Context` stands for it.
             text: Prompt embeddings, (B, L, D).
             mask: (B, L), bool, True where a token is real; None when all are.
 
@@ -87,21 +88,20 @@ class Denoiser(nn.Module):
             (B, C, H, W).
         """
         height, width = noisy.shape[-2:]
-        tokens = pack_latents(noisy)
-        condition = pack_latents(source)
-        shapes = [(1, image.shape[-2] // 2, image.shape[-1] // 2) for image in (noisy, source)]
+        images = [noisy] if source is None else [noisy, source]
+        shapes = [(1, image.shape[-2] // 2, image.shape[-1] // 2) for image in images]
         (velocity,) = self.transformer(
-            hidden_states=torch.cat([tokens, condition], dim=1),
+            hidden_states=torch.cat([pack_latents(image) for image in images], dim=1),
             timestep=sigma,
             encoder_hidden_states=text,
             encoder_hidden_states_mask=mask,
             img_shapes=[shapes] * len(noisy),
             return_dict=False,
         )
-        return unpack_latents(velocity[:, : tokens.shape[1]], height, width)
+        return unpack_latents(velocity[:, : height * width // 4], height, width)
 
     @torch.no_grad()
-    def apply(self, adapter: Adapter, *, fuse: bool) -> None:
+    def add_lora(self, adapter: Adapter, *, fuse: bool) -> None:
         """Apply a LoRA of any rank at the scale that stock diffusers would.
 
         Args:

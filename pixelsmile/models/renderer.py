@@ -4,13 +4,18 @@ Shapes: N pictures, K expressions, C h w latent, H W image.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.denoiser import Denoiser
 from pixelsmile.models.sampler import Conditions, PromptedField, sample
+from pixelsmile.models.speed import Speed
+
+EXACT = Speed()
 
 Advance = Callable[[int], None]
 
@@ -31,7 +36,9 @@ def render(
     sigmas: Tensor,
     *,
     batch_size: int,
+    speed: Speed = EXACT,
     progress: Advance | None = None,
+    using: Callable[[nn.Module], AbstractContextManager[None]] = nullcontext,
 ) -> Tensor:
     """Return one picture for each row of weights, (N, 3, H, W), in [-1, 1], float32.
 
@@ -45,15 +52,42 @@ def render(
         noise: (C, h, w).
         sigmas: Noise levels, (steps + 1,), from 1 to 0.
         batch_size: Pictures that go through a network together.
+        speed: What may be left out.
         progress: Is told how many pictures' worth of work was finished since the last call.
+        using: Returns a context manager within which a network may be called.
     """
-    rows, places = torch.unique(weights, dim=0, return_inverse=True)
+    rows, places, asked = distinct_rows(weights, with_neutral=not speed.exact)
     report = _Report(len(weights), len(sigmas), progress)
-    field = PromptedField(denoiser, conditions, rows, batch_size)
-    latents = sample(field, noise.to(rows.device), sigmas, report)
-    images = torch.cat([autoencoder.decode(part) for part in latents.split(batch_size)])
+    field = speed.wrap(PromptedField(denoiser, conditions, rows, batch_size))
+    with using(denoiser):
+        latents = sample(field, noise.to(rows.device), sigmas, report)[asked]
+    with using(autoencoder):
+        images = torch.cat([autoencoder.decode(part) for part in latents.split(batch_size)])
     report(len(sigmas))
     return images[places]
+
+
+def distinct_rows(weights: Tensor, *, with_neutral: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows that differ, so that no picture is rendered twice.
+
+    Args:
+        weights: (N, K).
+        with_neutral: Put the neutral row first, and add it where it is missing; a single row
+            stays alone.
+
+    Returns:
+        The rows to sample, (R, K); for each picture its place among those asked for, (N,); and
+        which of the rows were asked for, (R,), bool.
+    """
+    rows, places = torch.unique(weights + 0.0, dim=0, return_inverse=True)
+    neutral = ~rows.any(dim=1)
+    asked = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    if not with_neutral or len(rows) == 1:
+        return rows, places, asked
+    if not neutral.any():
+        return torch.cat([rows.new_zeros(1, rows.shape[1]), rows]), places, F.pad(asked, (1, 0))
+    order = torch.argsort(~neutral, stable=True)
+    return rows[order], torch.argsort(order)[places], asked
 
 
 class _Report:

@@ -60,27 +60,37 @@ class PromptedField:
         self.weights = weights
         self.batch_size = batch_size
 
-    def text(self, rows: Tensor) -> Tensor:
-        """Return the prompts of some pictures, (n, L, D)."""
-        _, neutral, suffixes = self.conditions
-        text = steer_text(neutral, suffixes, self.weights[rows])
-        return text.to(self.denoiser.dtype)
-
     def __call__(self, latents: Tensor, sigma: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return velocities, float32, see `Field`."""
         if rows is None:
             rows = torch.arange(len(self.weights), device=latents.device)
-        source = self.conditions.latent.to(self.denoiser.dtype)
+        latent, neutral, _ = self.conditions
+        return self._in_batches(latents, sigma, rows, neutral, latent)
+
+    def own_tokens(self, latents: Tensor, sigma: Tensor, rows: Tensor, shared_text: int) -> Tensor:
+        """Return velocities from the tokens that each picture has of its own.
+
+        The source and the first tokens of the prompts are left out: an installed
+        `pixelsmile.models.context.Context` stands for them.
+        """
+        tail = self.conditions.neutral[shared_text:]
+        return self._in_batches(latents, sigma, rows, tail, None)
+
+    def _in_batches(
+        self, latents: Tensor, sigma: Tensor, rows: Tensor, neutral: Tensor, source: Tensor | None
+    ) -> Tensor:
+        dtype = self.denoiser.dtype
         parts = []
         for noisy, some in zip(
             latents.split(self.batch_size), rows.split(self.batch_size), strict=True
         ):
             count = len(some)
+            text = steer_text(neutral, self.conditions.suffixes, self.weights[some])
             velocity = self.denoiser(
-                noisy.to(self.denoiser.dtype),
+                noisy.to(dtype),
                 sigma.expand(count),
-                source.expand(count, -1, -1, -1),
-                self.text(some),
+                None if source is None else source.to(dtype).expand(count, -1, -1, -1),
+                text.to(dtype),
             )
             parts.append(velocity.float())
         return torch.cat(parts)

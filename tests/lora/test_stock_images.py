@@ -11,7 +11,8 @@ from pixelsmile.expressions import prompt
 from pixelsmile.lora import read_adapter, write_adapter
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.backbone import Backbone
-from pixelsmile.models.sampler import sample, sigma_schedule
+from pixelsmile.models.renderer import render
+from pixelsmile.models.sampler import Conditions, sigma_schedule
 from pixelsmile.models.text import PromptEncoder
 from tests.tiny_random import IMAGE
 
@@ -46,13 +47,16 @@ def noise():
 @torch.no_grad()
 def our_edit(folder, backbone, source, noise):
     """Edit as validation does: own sampler, single-frame VAE, shared prefix."""
-    text = PromptEncoder.from_pretrained(folder, size=TEXT)(source, [WORDS])
+    words = [prompt("neutral", "human"), WORDS]
+    states = PromptEncoder.from_pretrained(folder, size=TEXT).share(source, words)
     autoencoder = Autoencoder.from_pretrained(folder / "vae")
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
     pixels = torch.from_numpy(np.array(source)).permute(2, 0, 1)[None].float() / 127.5 - 1
     sigmas = sigma_schedule(scheduler, STEPS, (IMAGE // 16) ** 2)
-    latents = sample(backbone, noise, autoencoder.encode(pixels), text, sigmas)
-    return autoencoder.decode(latents)
+    neutral = torch.cat([states.shared, states.suffixes[0]])
+    conditions = Conditions(autoencoder.encode(pixels)[0], neutral, states.suffixes[1:])
+    weights = torch.ones(1, 1)
+    return render(backbone, autoencoder, conditions, weights, noise[0], sigmas, batch_size=1)
 
 
 def stock_edit(folder, lora, source, noise, monkeypatch):

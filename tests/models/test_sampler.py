@@ -11,12 +11,16 @@ from pixelsmile.faces.tiny.architectures import TEXT_WIDTH, tiny_scheduler
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.backbone import Backbone
 from pixelsmile.models.denoiser import pack_latents, unpack_latents
-from pixelsmile.models.sampler import sample, sigma_schedule
+from pixelsmile.models.sampler import Conditions, PromptedField, sample, sigma_schedule
 
 
-def bend(latents, sigma, source, text):
-    """A velocity that depends on everything."""
-    return torch.sin(latents) * (1 + sigma.view(-1, 1, 1, 1)) + source + text.mean()
+class Bend:
+    """Velocities of two pictures that depend on everything."""
+
+    weights = torch.tensor([[1.0], [2.0]])
+
+    def __call__(self, latents, sigma, rows=None):
+        return torch.sin(latents) * (1 + sigma) + self.weights.view(-1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("steps", [2, 4, 50])
@@ -44,21 +48,23 @@ def test_a_single_step_is_refused():
 def test_sampling_equals_the_loop_of_the_stock_scheduler(generator):
     scheduler = tiny_scheduler()
     sigmas = sigma_schedule(scheduler, 5, 64)
-    noise, source, text = (torch.randn(2, 4, 4, 4, generator=generator) for _ in range(3))
-    latents = noise
+    noise, field = torch.randn(4, 4, 4, generator=generator), Bend()
+    latents = noise.expand(2, -1, -1, -1)
     scheduler.set_begin_index(0)
     for t in scheduler.timesteps:
-        predicted = bend(latents, (t / 1000).expand(2), source, text)
-        latents = scheduler.step(predicted, t, latents, return_dict=False)[0]
-    actual = sample(bend, noise, source, text, sigmas)
-    torch.testing.assert_close(actual, latents, atol=1e-5, rtol=1e-5)
+        latents = scheduler.step(field(latents, t / 1000), t, latents, return_dict=False)[0]
+    torch.testing.assert_close(sample(field, noise, sigmas), latents, atol=1e-5, rtol=1e-5)
 
 
 def test_the_true_velocity_leads_to_the_clean_latent(generator):
-    noise, clean = (torch.randn(2, 4, 4, 4, generator=generator) for _ in range(2))
-    sigmas = sigma_schedule(tiny_scheduler(), 3, 64)
-    reached = sample(lambda *_: noise - clean, noise, clean, clean, sigmas)
-    torch.testing.assert_close(reached, clean, atol=1e-5, rtol=1e-5)
+    noise, clean = (torch.randn(4, 4, 4, generator=generator) for _ in range(2))
+
+    class Straight(Bend):
+        def __call__(self, latents, sigma, rows=None):
+            return (noise - clean).expand(2, -1, -1, -1)
+
+    reached = sample(Straight(), noise, sigma_schedule(tiny_scheduler(), 3, 64))
+    torch.testing.assert_close(reached, clean.expand(2, -1, -1, -1), atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +101,8 @@ def test_sampling_equals_the_stock_pipeline_on_the_same_embeddings(
     with torch.no_grad():
         source = autoencoder.encode((pil_to_tensor(image).float() / 127.5 - 1)[None])
     sigmas = sigma_schedule(tiny_scheduler(), 4, 16)
-    actual = sample(backbone, noise, source, text, sigmas)
+    conditions = Conditions(source[0], text[0], text[:, -2:])
+    field = PromptedField(backbone, conditions, torch.ones(1, 1), batch_size=1)
+    actual = sample(field, noise[0], sigmas)
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(expected, noise, atol=0.1)
