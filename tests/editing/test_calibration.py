@@ -106,7 +106,7 @@ def test_perceived_intensity_takes_any_name_of_an_expression():
 def test_refusals_name_the_expression():
     with pytest.raises(UserError, match=r"happy: perceived=1\.5"):
         calibration().strength("Happiness", 1.5)
-    with pytest.raises(UserError, match="shy: The judge reads .* no rise"):
+    with pytest.raises(UserError, match=r"shy: The judge reads .* no rise"):
         calibration().strength("shy", 0.5)
     with pytest.raises(UserError, match="'neutral' has no intensity"):
         calibration().strength("neutral", 0.5)

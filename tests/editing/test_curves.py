@@ -74,7 +74,7 @@ def test_a_flat_curve_cannot_be_inverted():
     ],
 )
 def test_knots_that_are_no_rising_curve_are_refused(strengths, scores):
-    with pytest.raises(ValueError, match="curve|knots|strengths"):
+    with pytest.raises(ValueError, match=r"curve|knots|strengths"):
         Curve(strengths, scores)
 
 
