@@ -48,13 +48,18 @@ def calibrate(config: DictConfig) -> Path:
     levels = _slider(config.levels, "levels")
     if levels[-1] > 1:
         raise UserError(f"levels ends at {levels[-1]:g}: perceived intensities lie in 0 to 1.")
+    if not 0 < config.saturation <= 1:
+        raise UserError(f"saturation={config.saturation}: give a share above 0 and at most 1.")
     editor = ExpressionEditor.from_config(config, lora=config.lora, batch_size=config.batch_size)
     people: People = call_reader(config, "people")
     reader = _reader(config, editor)
 
     everywhere = np.tile(strengths, (len(EXPRESSIONS), 1))
     scores = reader.read(people.fit, everywhere, f"Reading {len(people.fit)} people to fit on")
-    curves = {name: fit_curve(strengths, scores[:, k]) for k, name in enumerate(EXPRESSIONS)}
+    curves = {
+        name: fit_curve(strengths, scores[:, k], saturation=config.saturation)
+        for k, name in enumerate(EXPRESSIONS)
+    }
     calibration = Calibration(
         curves, editor.identity, editor.domain, lora_hash(config.lora) if config.lora else None
     )
@@ -137,6 +142,7 @@ def _facts(config: DictConfig, reader: CurveReader, people: People) -> dict[str,
         "people": {key: [one.identity for one in group] for key, group in names.items()},
         "n": {key: len(group) for key, group in names.items()},
         "strengths": [float(strength) for strength in config.strengths],
+        "saturation": config.saturation,
         "levels": [float(level) for level in config.levels],
         "seed": config.seed,
         "speed": config.speed,

@@ -8,6 +8,7 @@ import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from PIL import Image
 
 from pixelsmile.calibrate import calibrate
@@ -16,6 +17,7 @@ from pixelsmile.data.images import load_landmarks
 from pixelsmile.data.people import read_people
 from pixelsmile.editing import ExpressionEditor
 from pixelsmile.editing.calibration import Calibration
+from pixelsmile.editing.curves import fit_curve
 from pixelsmile.editing.target import find_strength
 from pixelsmile.errors import UserError
 from pixelsmile.models.backbone import Backbone
@@ -91,11 +93,10 @@ def test_the_curves_are_what_the_judge_reads_of_the_edits(calibrated, folder, co
         [judge.score(_pixels(editor.edit(one.image, "fear", s)))[0, 5] for s in LEVELS]
         for one in people
     ]
-    mean = np.array(read).mean(0)
+    scores = np.array([[float(score) for score in row] for row in read])
     curve = Calibration.load(folder / "lora").curves["fear"]
-    if (np.diff(mean) >= 0).all():
-        np.testing.assert_allclose(curve.scores, mean, atol=2e-3)  # pictures are rounded to bytes
-    assert np.mean(curve.scores) == pytest.approx(mean.mean(), abs=2e-3)
+    expected = fit_curve(LEVELS, scores)
+    assert curve.reach == pytest.approx(expected.reach, abs=2e-3)  # pictures are rounded to bytes
 
 
 def _pixels(picture):
@@ -136,6 +137,7 @@ def test_a_stopped_run_goes_on_with_the_person_it_was_at(calibrated, config, mon
         ("lora=nowhere", r"No LoRA file at nowhere"),
         ("strengths=[0,1]", r"strengths=\[0, 1\]: give three increasing"),
         ("strengths=[0.1,0.5,1]", r"the first 0"),
+        ("saturation=0", r"saturation=0: give a share"),
         ("levels=[0,0.5,2]", r"levels ends at 2: perceived"),
         ("people.files.fit=???", r"people\.files\.fit is not given"),
     ],
@@ -143,7 +145,6 @@ def test_a_stopped_run_goes_on_with_the_person_it_was_at(calibrated, config, mon
 def test_mistakes_are_one_sentence(config, override, message):
     config = config.copy()
     key, value = override.split("=", 1)
-    from omegaconf import OmegaConf
 
     OmegaConf.update(
         config, key, OmegaConf.create(f"x: {value}").get("x") if "?" not in value else value

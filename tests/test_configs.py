@@ -100,10 +100,7 @@ def test_identity_similarity_of_the_real_model_is_the_mean_of_the_three_of_the_p
     assert loaders == ["onnx_recogniser", "adaface_recogniser", "facenet_recogniser"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["faces/faces", "tiny", "lora_file/export", "lora_file/verify", "calibrate", "edit"],
-)
+@pytest.mark.parametrize("name", ["faces/faces", "tiny", "lora_file/export", "lora_file/verify"])
 def test_configs_of_the_other_commands_compose(name):
     path = CONFIG_FOLDER / name
     with initialize_config_dir(str(path.parent), version_base="1.3"):

@@ -1,22 +1,23 @@
 """Perceived intensity: the strength at which a judge reads what people ask for.
 
 The strength of the paper's slider is a number that the model takes, not what anybody sees: a
-judge reads almost nothing at first, then much, then no more (CLS 0.73 to 0.81 in Table 2). A
-calibration is one monotone curve per expression, measured on people who were not trained on.
-"60 % happy" then asks for the strength at which the judge reads 60 % of the way from what it reads
-at strength 0 to what it reads at the top of the slider, on the average of those people.
+judge reads almost nothing at first, then much, then no more. A calibration is one monotone curve
+per expression, measured on people who were not trained on. "60 % happy" then asks for the strength
+at which the judge reads 60 % of the way from what it reads at strength 0 to what it reads at the
+top of the slider, on the average of those people. The slider ends where 95 % of the whole rise is
+reached (`curves.SATURATION`).
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 
 from pixelsmile.data.cache import folder_fingerprint
-from pixelsmile.editing.curves import LEAST_RISE, Curve
+from pixelsmile.editing.curves import Curve
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, canonical
 from pixelsmile.files import whole_file
@@ -82,11 +83,7 @@ class Calibration:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["version"] != VERSION:
                 raise ValueError(f"version {content['version']}, wanted {VERSION}")
-            curves = {
-                name: Curve(tuple(content["curves"][name]["strengths"]), tuple(scores))
-                for name in EXPRESSIONS
-                for scores in [content["curves"][name]["scores"]]
-            }
+            curves = {name: _curve(content["curves"][name]) for name in EXPRESSIONS}
             return cls(
                 curves,
                 str(content["editor"]),
@@ -109,7 +106,7 @@ class Calibration:
             "lora": self.lora,
             "measured": dict(self.measured),
             "curves": {
-                name: {"strengths": list(curve.strengths), "scores": list(curve.scores)}
+                name: {key: list(value) for key, value in asdict(curve).items()}
                 for name, curve in self.curves.items()
             },
         }
@@ -140,7 +137,7 @@ class Calibration:
 
         Args:
             expression: Any of its names.
-            perceived: In [0, 1]; 1 is the most that the judge reads on the slider.
+            perceived: In [0, 1]; 1 is the top of the slider.
 
         Raises:
             UserError: If it lies outside, the expression is unknown, or its curve does not rise.
@@ -154,35 +151,28 @@ class Calibration:
     def strengths(self, levels: Sequence[float]) -> np.ndarray:
         """Return the strengths of all expressions at some perceived intensities, (12, S).
 
-        An expression that the judge never reads keeps its bare strength: shares of the slider.
+        An expression that the judge does not read keeps its bare strength: shares of the slider.
 
         Args:
             levels: (S,), in [0, 1].
         """
+        curves = [self.curves[name] for name in EXPRESSIONS]
         return np.array(
             [
-                [
-                    self.strength(name, level) if self.rises(name) else level * curve.strengths[-1]
-                    for level in levels
-                ]
-                for name, curve in ((name, self.curves[name]) for name in EXPRESSIONS)
+                [curve.strength(level) if curve.rises else level * curve.top for level in levels]
+                for curve in curves
             ]
         )
 
-    def rises(self, expression: str) -> bool:
-        """Tell whether the judge reads more at the top of the slider than at 0."""
-        return self._curve(expression).rise >= LEAST_RISE
-
-    def score(self, expression: str, strength: float) -> float:
-        """Return what the judge reads at a strength, on the average, in [0, 1].
+    def perceived(self, expression: str, strength: float) -> float:
+        """Return the perceived intensity at a strength, in [0, 1].
 
         Strengths beyond the slider count as its nearer end.
 
         Raises:
             UserError: If the expression is unknown.
         """
-        curve = self._curve(expression)
-        return curve.score(min(max(strength, 0.0), curve.strengths[-1]))
+        return self._curve(expression).perceived(strength)
 
     def reach(self, expression: str) -> tuple[float, float]:
         """Return what the judge reads at perceived 0 and 1, on the average.
@@ -207,6 +197,12 @@ class Calibration:
 
     def _again(self) -> str:
         return "run `python -m pixelsmile.calibrate` again, or say strength= instead of perceived=."
+
+
+def _curve(node: Mapping[str, Any]) -> Curve:
+    low, high = map(float, node["reach"])
+    strengths, shares = (tuple(map(float, node[key])) for key in ("strengths", "shares"))
+    return Curve(strengths, shares, (low, high))
 
 
 def calibration_file(place: str | Path) -> Path:

@@ -25,11 +25,12 @@ def curves_png(calibration: Calibration, strengths: Sequence[float], scores: np.
         scores: (N, 12, S), what the judge reads of each person.
     """
     figure, axes = pyplot.subplots(3, 4, figsize=(11, 7.5), sharex=True, sharey=True)
-    fine = np.linspace(0, strengths[-1], 101)
     for row, (name, axis) in enumerate(zip(EXPRESSIONS, axes.flat, strict=True)):
         axis.plot(strengths, scores[:, row].T, color=_PERSON, linewidth=0.7, alpha=0.6)
-        fitted = [calibration.score(name, strength) for strength in fine]
-        axis.plot(fine, fitted, color=_FITTED, linewidth=2.2)
+        curve = calibration.curves[name]
+        low, high = curve.reach
+        fitted = low + (high - low) * np.array(curve.shares)
+        axis.plot(curve.strengths, fitted, color=_FITTED, linewidth=2.2)
         axis.set_title(name, fontsize=11)
         axis.grid(alpha=0.25)
         axis.set_ylim(-0.02, 1.02)

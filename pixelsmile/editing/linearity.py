@@ -62,19 +62,20 @@ def measured_facts(before: Linearity, after: Linearity) -> dict[str, Any]:
 def linearity_table(calibration: Calibration, before: Linearity, after: Linearity) -> Table:
     """Set CLS with the bare strength beside CLS with perceived intensity."""
     people = int(after.groups["cls_12"]["n"]) // len(EXPRESSIONS)
-    table = Table(title=f"How linear the slider is, on {people} people it was not calibrated on")
-    table.add_column("expression")
-    for title in ("CLS before", "CLS after", "judge reads", "50 % is at", "n"):
-        table.add_column(title, justify="right")
+    table = Table(title=f"CLS before and after, of {people} people it was not calibrated on")
+    table.add_column("expression", no_wrap=True)
+    for title in ("before", "after", "judge reads", "50 % at", "100 % at", "n"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row, name in enumerate(EXPRESSIONS):
-        low, high = calibration.reach(name)
-        half = calibration.strength(name, 0.5) if calibration.rises(name) else float("nan")
+        curve = calibration.curves[name]
+        half = f"{curve.strength(0.5):.2f}" if curve.rises else "no rise"
         table.add_row(
             name,
             f"{before.expressions[row]:.3f}",
             f"{after.expressions[row]:.3f}",
-            f"{low:.2f} to {high:.2f}",
-            f"{half:.2f}",
+            f"{curve.reach[0]:.2f} to {curve.reach[1]:.2f}",
+            half,
+            f"{curve.top:.2f}",
             str(people),
         )
     table.add_section()
@@ -82,7 +83,7 @@ def linearity_table(calibration: Calibration, before: Linearity, after: Linearit
     for key, title in (("cls_6", "CLS-6, basic"), ("cls_12", "CLS-12, all")):
         first, second = before.groups[key], after.groups[key]
         values = [f"{one['value']:.3f}" for one in (first, second)]
-        table.add_row(title, *values, "", "", f"{second['n']:.0f}")
+        table.add_row(title, *values, "", "", "", f"{second['n']:.0f}")
         lines.append(f"{title}: {_interval(first)} before, {_interval(second)} after (95 %).")
     if after.constant:
         lines.append(f"{after.constant} curves never move and count 0.")

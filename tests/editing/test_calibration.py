@@ -14,8 +14,8 @@ from pixelsmile.errors import UserError
 from pixelsmile.expressions import BASIC, EXPRESSIONS
 from pixelsmile.lora import Adapter, Layer, write_adapter
 
-BENT = Curve((0.0, 0.5, 1.0), (0.1, 0.2, 0.7))
-FLAT = Curve((0.0, 0.5, 1.0), (0.1, 0.1, 0.1))
+BENT = Curve((0.0, 0.5, 1.0), (0.0, 0.2, 1.0), (0.1, 0.7))
+FLAT = Curve((0.0, 1.0), (0.0, 1.0), (0.1, 0.1))
 
 
 class Editor:
@@ -86,8 +86,8 @@ def test_a_missing_calibration_says_how_to_make_one(tmp_path):
         lambda text: "[]",
         lambda text: json.dumps(json.loads(text) | {"version": 7}),
         lambda text: text.replace('"anxious"', '"nervous"'),
-        lambda text: text.replace("0.7", "0.07"),  # a curve that falls
-        lambda text: text.replace("0.7", '"much"'),
+        lambda text: text.replace("0.2", "1.2"),  # a curve that falls
+        lambda text: text.replace("0.2", '"much"'),
     ],
 )
 def test_a_damaged_file_is_one_sentence(lora, spoil):
@@ -119,10 +119,10 @@ def test_an_expression_that_is_never_read_keeps_its_bare_strength():
     np.testing.assert_allclose(table[0], [BENT.strength(x) for x in (0.0, 0.25, 1.0)])
 
 
-def test_scores_beyond_the_slider_are_those_of_its_ends():
+def test_beyond_the_slider_is_what_its_ends_are():
     chosen = calibration()
-    assert chosen.score("happy", -1.0) == chosen.score("happy", 0.0) == 0.1
-    assert chosen.score("happy", 2.0) == 0.7
+    assert chosen.perceived("happy", -1.0) == 0.0
+    assert chosen.perceived("happy", 2.0) == 1.0
 
 
 def test_linearity_is_pearson_of_each_curve_and_then_the_mean():
