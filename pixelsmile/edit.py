@@ -23,7 +23,7 @@ from pixelsmile.editing.calibration import Calibration
 from pixelsmile.editing.editor import ExpressionEditor
 from pixelsmile.editing.inputs import find_images, result_folders
 from pixelsmile.editing.levels import Judged, Levels, Perceived, Strengths
-from pixelsmile.editing.loading import weights_identity
+from pixelsmile.editing.loading import choose, weights_identity
 from pixelsmile.editing.requests import read_mixes, read_strengths, read_target
 from pixelsmile.editing.settings import Settings, lora_note, model_facts, plain
 from pixelsmile.errors import UserError
@@ -45,6 +45,7 @@ def build_batch(config: DictConfig, console: Console) -> Batch:
         UserError: If a setting makes no sense, or weights are missing.
     """
     settings = Settings.read(config)
+    choose("speed", settings.speed)  # refuses an unknown one
     mixes = read_mixes(plain(config.expression), plain(config.blend))
     weights = weights_identity(config.model, config.lora)
     levels = build_levels(config, weights)
@@ -57,6 +58,8 @@ def build_batch(config: DictConfig, console: Console) -> Batch:
         device=config.device,
         dtype=config.dtype,
         batch_size=config.batch_size,
+        offload=config.offload,
+        compile=config.compile,
     )
     return Batch(
         load,

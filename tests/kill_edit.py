@@ -73,7 +73,7 @@ def main(folder, kills, seed):
     seen = []
     for _ in range(kills):
         process = start(images, folder / "broken")
-        time.sleep(chance.uniform(0.05, 0.45) * seconds)
+        time.sleep(chance.uniform(0.03, 0.2) * seconds)
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         found = contents(folder / "broken")

@@ -5,16 +5,21 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import save_file
 
 from pixelsmile import edit
 from pixelsmile.command import CONFIG_FOLDER
 from pixelsmile.edit import as_hydra_reads, build_batch, main
+from pixelsmile.editing.calibration import Calibration, lora_hash
+from pixelsmile.editing.curves import Curve
 from pixelsmile.editing.facts import read_facts
 from pixelsmile.errors import UserError
+from pixelsmile.expressions import EXPRESSIONS
 from tests.data.test_hostile import bomb
 from tests.editing.stand_in import StandIn
 
@@ -104,6 +109,7 @@ def test_tight_faces_of_the_tiny_model_are_cut_as_in_its_training_and_others_wid
     [
         (["expression=happy", "keep=hair"], "keep=hair: choose one of nothing, background"),
         (["expression=happy", "grid=maybe"], "grid=maybe: say grid=true or grid=false"),
+        (["expression=happy", "speed=faster"], "Unknown speed 'faster': choose one of exact, fast"),
         (["expression=happy", "seed=-1"], "seed=-1: give a whole number"),
         (["expression=happy", "size=100"], "size=100: give an edge, or .* multiples of 16"),
         (["expression=happy", "sweep.fps=0"], r"sweep\.fps=0: give a number from 1 to 50"),
@@ -118,6 +124,26 @@ def test_tight_faces_of_the_tiny_model_are_cut_as_in_its_training_and_others_wid
 def test_settings_that_make_no_sense_are_refused_before_anything_is_loaded(words, match):
     with pytest.raises(UserError, match=match):
         build_batch(config_of(*words), Console())
+
+
+def test_calibration_beside_the_lora_is_used_and_a_stale_one_refused(editors, tmp_path):
+    lora = tmp_path / "lora"
+    lora.mkdir()
+    save_file({"a": torch.zeros(1)}, lora / "pytorch_lora_weights.safetensors")
+    curves = dict.fromkeys(EXPRESSIONS, Curve((0.0, 0.4, 1.0), (0.0, 0.8, 1.0), (0.0, 1.0)))
+    words = f"lora={lora}", "expression=happy", "perceived=0.4,0.8"
+    with pytest.raises(UserError, match=r"No calibration at .*pixelsmile\.calibrate"):
+        build_batch(config_of(*words), Console())
+    file = lora / "calibration.json"
+    Calibration(curves, "stand-in", "human", lora_hash(lora)).save(file)
+    batch = build_batch(config_of(*words), Console())
+    strengths = [level.strength for level in batch.levels.reach(batch.mixes[0])]
+    assert strengths == pytest.approx([0.2, 0.4])
+    Calibration(curves, "another", "human", lora_hash(lora)).save(file)
+    with pytest.raises(UserError, match="stale"):
+        build_batch(config_of(*words), Console())
+    with pytest.raises(UserError, match="perceived"):
+        build_batch(config_of(f"lora={lora}", "expression=happy", "perceived=2"), Console())
 
 
 # ---- runs -----------------------------------------------------------------------------------

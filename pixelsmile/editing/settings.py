@@ -23,7 +23,7 @@ class Settings:
 
     Attributes:
         seed: Of the noise.
-        speed: Name of a file in `configs/speed`.
+        speed: Name of a file in `configs/editing/speed`.
         framing: What of a picture is edited.
         box: Of the face, in pixels of the upright picture; None looks for it.
         keep: `nothing` takes all that the model made, `background` only the face.

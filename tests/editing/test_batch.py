@@ -195,12 +195,12 @@ def test_blend_goes_into_one_picture(make, photo, tmp_path):
 
 
 def test_perceived_intensity_goes_through_the_curve(make, photo, tmp_path):
-    curve = Curve((0.0, 0.4, 1.0), (0.0, 0.8, 1.0))
+    curve = Curve((0.0, 0.4, 1.0), (0.0, 0.8, 1.0), (0.1, 0.9))
     calibration = Calibration(dict.fromkeys(EXPRESSIONS, curve), "stand-in", "human")
     make(photo, levels=Perceived([0.4, 0.8], calibration))
     facts = read_facts(tmp_path / "out" / "happy_perceived0.4.png")
     strength = calibration.strength("happy", 0.4)
-    assert 0.05 < strength < 0.35
+    assert strength == pytest.approx(0.2)  # half way to the knot
     assert facts["made"]["strength"] == pytest.approx(strength)
     assert facts["settings"]["perceived"] == 0.4
     with pytest.raises(UserError, match="perceived= takes one expression, not a blend"):
