@@ -3,11 +3,12 @@
 PYTHON ?= python3
 DOMAIN ?= human
 ARGS ?=
+JOBS ?= 2
 RUN := .venv/bin/python
 
 # Nothing here may use a GPU or the network by accident: tests are the same on every machine.
 OFFLINE := CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 \
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} TOKENIZERS_PARALLELISM=false
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
 .PHONY: help venv faces train evaluate app test check tensorboard clean
@@ -33,8 +34,8 @@ evaluate: venv ## run FFE-Bench, for example DOMAIN=anime ARGS="editor=base"
 app: venv ## edit faces in the browser, for example ARGS="lora.human=runs/latest/lora"
 	@$(RUN) -m pixelsmile.app $(ARGS)
 
-test: venv ## run every test, offline, for example ARGS="-m 'not slow'"
-	@$(OFFLINE) $(RUN) -m pytest $(ARGS)
+test: venv ## run every test, offline, in JOBS processes, for example ARGS="-m 'not slow'"
+	@$(OFFLINE) $(RUN) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: venv ## lint, format, types and the import order
 	@$(RUN) -m ruff check .
