@@ -88,7 +88,7 @@ def readable(
             warnings.simplefilter("ignore")  # remarks about the metadata of damaged files
             # A bomb of up to twice the limit is a mere warning, and half a gigabyte.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=formats and list(formats)) as image:
+            with Image.open(path, formats=list(formats) if formats else None) as image:
                 yield image
     except FileNotFoundError:
         raise BadItemError("file", f"Image {path} is missing: {missing}") from None

@@ -88,9 +88,11 @@ def write_mp4(frames: Sequence[Image.Image], path: str | Path, fps: float, facts
         av.open(file, "w", format="mp4", options={"movflags": "+faststart"}) as container,
     ):
         container.metadata["comment"] = _text(facts)
-        # One thread: the same frames give the same bytes.
+        # The same frames give the same bytes: on one thread, and without the assembly code, which
+        # reads what happens to lie beyond the edge of a picture.
+        repeatable = {"threads": "1", "x264-params": "asm=0"}
         stream = container.add_stream(
-            "libx264", rate=rate, options={"crf": "17", "threads": "1", "preset": "medium"}
+            "libx264", rate=rate, options={"crf": "17", "preset": "medium", **repeatable}
         )
         stream = cast(VideoStream, stream)
         stream.width, stream.height = frames[0].size

