@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 DOMAIN ?= human
+LOSS ?=
 ARGS ?=
 RUN := .venv/bin/python
 
@@ -10,7 +11,7 @@ OFFLINE := CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATA
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv faces train evaluate test check tensorboard clean
+.PHONY: help venv faces train evaluate ablate test check tensorboard clean
 
 help: ## list the targets
 	@echo 'make <target> [DOMAIN=human|anime] [ARGS="key=value ..."]'
@@ -29,6 +30,9 @@ train: venv ## train, validate and report, for example DOMAIN=anime ARGS="loss=l
 
 evaluate: venv ## run FFE-Bench, for example DOMAIN=anime ARGS="editor=base"
 	@$(RUN) -m pixelsmile.evaluate domain=$(DOMAIN) $(ARGS)
+
+ablate: venv ## rows of Table 3 over three seeds: all, or one as in LOSS=hinge
+	@$(RUN) -m pixelsmile.ablate domain=$(DOMAIN) $(if $(LOSS),loss=$(LOSS)) $(ARGS)
 
 test: venv ## run every test, offline, for example ARGS="-m 'not slow'"
 	@$(OFFLINE) $(RUN) -m pytest $(ARGS)
