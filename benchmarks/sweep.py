@@ -92,8 +92,7 @@ class PerPicture:
         edge, small = editor.image_size, editor.text_encoder.size
         seen = image.resize((small, small), Image.Resampling.LANCZOS)
         neutral, target = (
-            encode(image=[seen], prompt=prompt(name, editor.domain))[0]
-            for name in (NEUTRAL, word)
+            encode(image=[seen], prompt=prompt(name, editor.domain))[0] for name in (NEUTRAL, word)
         )
         pixels: Any = pipeline(
             image=image,

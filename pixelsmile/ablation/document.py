@@ -8,7 +8,9 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, StrictUndefined
 from omegaconf import DictConfig
+from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from pixelsmile.ablation.claims import (
     CLAIMS,
@@ -34,17 +36,24 @@ _ASYMMETRIC = "without_symmetric"
 
 def results_table(results: Sequence[Result], domain: str) -> Table:
     """Return the rows of a domain for the terminal, the paper's below ours."""
-    table = Table(title=f"Table 3, {domain}: mean ± spread over seeds, below it the paper")
-    table.add_column("row")
-    table.add_column("seeds", justify="right")
+    table = Table(
+        title=f"Table 3, {domain}: mean, spread over seeds, and the paper's",
+        box=SIMPLE,
+        pad_edge=False,
+    )
+    table.add_column("row", min_width=16)
     for name in METRIC_NAMES:
         table.add_column(_title(name), justify="right")
     for summary in summarise(results):
         if summary.domain == domain:
-            paper = [str(summary.row.paper.get(name, "")) for name in METRIC_NAMES]
-            cells = [_mean(summary, name) for name in METRIC_NAMES]
-            table.add_row(summary.row.title, str(len(summary.seeds)), *cells)
-            table.add_row("[dim]  paper", "", *(f"[dim]{value}" for value in paper))
+            cells = []
+            for name in METRIC_NAMES:
+                mean, _, spread = _mean(summary, name).partition(" ")
+                lines = (mean, spread.replace(" ", ""), summary.row.paper.get(name, ""))
+                cells.append(Text("\n".join(lines)))
+            count = len(summary.seeds)
+            seeds = f"{count} seed{'' if count == 1 else 's'}"
+            table.add_row(Text(f"{summary.row.title}\n{seeds}"), *cells)
     return table
 
 

@@ -67,7 +67,7 @@ def test_seeds_are_a_number_or_a_list(value, seeds):
 
 @pytest.mark.parametrize("value", ["0", "-1", "[]", "[a]", "1.5", "true"])
 def test_seeds_of_another_kind_are_refused(value):
-    with pytest.raises(UserError, match="seeds=.*give a number from 1 up, or a list"):
+    with pytest.raises(UserError, match=r"seeds=.*give a number from 1 up, or a list"):
         seeds_of(compose_ablate(f"seeds={value}"))
 
 
