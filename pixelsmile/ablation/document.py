@@ -200,7 +200,7 @@ def _dynamics(results: Sequence[Result]) -> str:
     if not all(runs for _, runs in rows):
         return "\n".join([*lines, "Not run."])
     steps = sorted(set.intersection(*(set(one.mscr) for _, runs in rows for one in runs)))
-    heads = ["", _EARLY, "loss, last quarter", *(f"mSCR, step {step + 1}" for step in steps)]
+    heads = ["", _EARLY, "loss, last quarter", *(f"mSCR, step {step}" for step in steps)]
     lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for title, runs in rows:
         losses = (_average([early(one.loss) for one in runs]), _average(list(map(_late, runs))))

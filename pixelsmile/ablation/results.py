@@ -39,7 +39,7 @@ class Result:
         seed: Of the training.
         values: By metric, with `EARLY_LOSS` where the run has a curve.
         loss: The training loss.
-        mscr: Of the validations during training.
+        mscr: Of the base, and of the validations by steps done.
     """
 
     row: str
@@ -82,7 +82,10 @@ def _read(folder: Path) -> list[Result]:
         return []
     domain, row, seed = match[1], match[2], int(match[3])
     measured = json.loads(metrics.read_text())
-    loss, mscr = curves(folder)
+    loss, validated = curves(folder)
+    # By steps done. The base, with which not every run begins itself, has its place at 0.
+    mscr = {0: float(measured["before"]["mscr"]["value"])}
+    mscr |= {step + 1: value for step, value in validated.items() if step}
     values = {name: float(measured["after"][name]["value"]) for name in METRIC_NAMES}
     if loss:
         values[EARLY_LOSS] = early(loss)
@@ -94,10 +97,7 @@ def _read(folder: Path) -> list[Result]:
 
 
 def curves(folder: Path) -> tuple[Curve, Curve]:
-    """Return training loss and mSCR by step; of steps that a resumed run did twice, the last.
-
-    The validation of the base, before the training, has its place at step 0.
-    """
+    """Return training loss and mSCR by step; of steps that a resumed run did twice, the last."""
     board = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     board.Reload()
     known = board.Tags()["scalars"]

@@ -141,7 +141,7 @@ def test_page_before_any_run_is_the_protocol(tmp_path):
     document = tmp_path / "page.md"
     report(compose_ablate(f"out={tmp_path}", f"document={document}", "notes=none.yaml"))
     page = document.read_text()
-    assert "- `trainer.max_steps=320`" in page
+    assert "- `trainer.max_steps=300`" in page
     assert "held |" not in page
     assert page.count("not run |") > 10
 

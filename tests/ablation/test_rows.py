@@ -83,7 +83,7 @@ def test_a_row_differs_from_the_full_one_in_what_its_experiment_says(tmp_path):
     assert (training.seed, training.name, training.resume) == (2, "anime-hinge-s2", "auto")
     assert training.paths.runs == str(tmp_path / "a=b")
     assert run.folder == tmp_path / "a=b" / "anime-hinge-s2"
-    assert training.trainer.max_steps == 320
+    assert training.trainer.max_steps == 300
 
 
 def test_mead_needs_named_people_to_be_validated_on(tmp_path):
