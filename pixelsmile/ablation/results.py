@@ -110,14 +110,16 @@ def curves(folder: Path) -> tuple[Curve, Curve]:
 
 
 def early(loss: Curve) -> float:
-    """Return the mean loss over the first quarter of the steps.
+    """Return the mean loss over the first quarter of the steps, at least of the first one known.
 
     Example:
         >>> early({0: 4.0, 10: 2.0, 20: 1.0, 30: 1.0, 40: 1.0})
         3.0
+        >>> early({4: 2.0})
+        2.0
     """
-    last = max(loss)
-    return fmean(value for step, value in loss.items() if step <= last / 4)
+    end = max(max(loss) / 4, min(loss))
+    return fmean(value for step, value in loss.items() if step <= end)
 
 
 @dataclass(frozen=True)
