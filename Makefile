@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 DOMAIN ?= human
+LOSS ?=
 ARGS ?=
 JOBS ?= 2
 RUN := .venv/bin/python
@@ -11,7 +12,7 @@ OFFLINE := CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATA
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv faces train evaluate app test check tensorboard clean
+.PHONY: help venv faces train evaluate ablate app test check tensorboard clean
 
 help: ## list the targets
 	@echo 'make <target> [DOMAIN=human|anime] [ARGS="key=value ..."]'
@@ -30,6 +31,9 @@ train: venv ## train, validate and report, for example DOMAIN=anime ARGS="loss=l
 
 evaluate: venv ## run FFE-Bench, for example DOMAIN=anime ARGS="editor=base"
 	@$(RUN) -m pixelsmile.evaluate domain=$(DOMAIN) $(ARGS)
+
+ablate: venv ## rows of Table 3 over three seeds: all, or one as in LOSS=hinge
+	@$(RUN) -m pixelsmile.ablate domain=$(DOMAIN) $(if $(LOSS),loss=$(LOSS)) $(ARGS)
 
 app: venv ## edit faces in the browser, for example ARGS="lora.human=runs/latest/lora"
 	@$(RUN) -m pixelsmile.app $(ARGS)

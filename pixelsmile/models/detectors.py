@@ -160,17 +160,21 @@ class BoxTemplate(_Locating):
 
     Args:
         whole_image: Take the whole image for the box where none is given, instead of giving up.
+        points: Five pairs of shares of the box, instead of those of our drawings.
     """
 
     available = True
 
-    def __init__(self, *, whole_image: bool = False) -> None:
+    def __init__(
+        self, *, whole_image: bool = False, points: Sequence[Sequence[float]] = _DRAWN
+    ) -> None:
         self.whole_image = whole_image
+        self.points = tuple((float(x), float(y)) for x, y in points)
 
     @property
     def identity(self) -> str:
         """The template."""
-        return f"template {_DRAWN} {self.whole_image}"
+        return f"template {self.points} {self.whole_image}"
 
     def locate(self, image: Image.Image, box: Box | None = None) -> Located | None:
         """Return the template's points in the box; a box it never finds."""
@@ -178,7 +182,7 @@ class BoxTemplate(_Locating):
         if place is None:
             return None
         x0, y0, x1, y1 = place
-        return Located(tuple((x0 + x * (x1 - x0), y0 + y * (y1 - y0)) for x, y in _DRAWN), box)
+        return Located(tuple((x0 + x * (x1 - x0), y0 + y * (y1 - y0)) for x, y in self.points), box)
 
 
 class FirstAvailable(_Locating):
