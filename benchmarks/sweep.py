@@ -7,7 +7,7 @@ Prints everything in one run:
 
 1. equal work: the stock pipeline with prompts encoded for each picture, against speed=exact, with
    the largest difference of a pixel (at most 1e-3 of a range of 2);
-2. the seconds of each trick alone and of speed=fast, all in turn, so that their ratios hold on a
+2. the seconds of every speed and of each trick alone, all in turn, so that their ratios hold on a
    machine that is not quiet;
 3. the operations of the transformer at full size, computed (`pixelsmile.models.flops`);
 4. the metrics of all of them on people that nothing was trained on, with a star where a value
@@ -60,10 +60,10 @@ def sweep_weights() -> Tensor:
 
 
 def variants() -> dict[str, Speed]:
-    """Return the exact way, each trick of speed=fast alone, and all of them."""
-    fast = load_speed("fast")
-    alone = {str(trick): Speed((trick,)) for trick in fast.tricks}
-    return {"exact": load_speed("exact"), **alone, "fast": fast}
+    """Return every speed that ships, and each trick of them alone."""
+    speeds = {name: load_speed(name) for name in ("exact", "fast", "draft")}
+    tricks = [trick for speed in speeds.values() for trick in speed.tricks]
+    return speeds | {str(trick): Speed((trick,)) for trick in tricks}
 
 
 class PerPicture:
@@ -115,15 +115,19 @@ class PerPicture:
 def medians(
     works: dict[str, Callable[[], Tensor]], repetitions: int
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Return the median seconds of each, all in turn after a round to warm up, and the results."""
+    """Return the median seconds of each, all in turn after a round to warm up, and the results.
+
+    Without repetitions the seconds are those of the first round.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    results = {name: work() for name, work in works.items()}
-    for _ in range(repetitions):
+    results: dict[str, Tensor] = {}
+    for _ in range(repetitions + 1):
         for name, work in works.items():
             started = time.perf_counter()
-            work()
+            results[name] = work()
             seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}, results
+    kept = {name: values[1:] or values for name, values in seconds.items()}
+    return {name: statistics.median(values) for name, values in kept.items()}, results
 
 
 def time_all(editor: ExpressionEditor, plain: PerPicture, face: Face, repetitions: int) -> Table:
@@ -144,7 +148,7 @@ def time_all(editor: ExpressionEditor, plain: PerPicture, face: Face, repetition
     apart = float((exact - pictures["stock, per picture"]).abs().max())
     if apart > TOLERANCE:
         raise SystemExit(f"exact differs from stock by {apart:.1e}, more than {TOLERANCE:.0e}.")
-    table = Table(title=f"60 pictures, {editor.num_steps} steps, median of {repetitions}")
+    table = Table(title=f"60 pictures, {editor.num_steps} steps, median of {repetitions} rounds")
     for title in ("", "s", "times as fast", "largest difference to stock", "mean"):
         table.add_column(title, justify="left" if not title else "right")
     for name, seconds in times.items():
@@ -254,10 +258,10 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--steps", type=int, help="of denoising; the model's own by default")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--quick", action="store_true", help="one repetition, one identity")
+    parser.add_argument("--quick", action="store_true", help="one round, one identity")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.identities = arguments.repetitions = 1
+        arguments.identities, arguments.repetitions = 1, 0
     torch.set_num_threads(arguments.threads)
     console = Console(width=200)
     editor = None

@@ -123,7 +123,7 @@ def test_fast_pictures_stay_near_the_exact_ones(editor, source):
         (lambda e, s: e.edit(3, "happy"), "The image is a int: give a PIL image or the path"),
         (
             lambda e, s: e.edit(s, "happy", speed="slow"),
-            "Unknown speed 'slow': choose one of exact",
+            "Unknown speed 'slow': choose one of draft, exact",
         ),
         (lambda e, s: e.edit(s, "happy", strength=float("nan")), "nan or inf: give finite"),
         (lambda e, s: e.sweep(s, strengths=()), "strengths is empty: give at least one"),
