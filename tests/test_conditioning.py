@@ -9,6 +9,7 @@ from pixelsmile.conditioning import (
     join_suffix,
     shared_prefix_length,
     split_suffix,
+    steer_text,
     to_bool_mask,
 )
 
@@ -216,3 +217,16 @@ def test_aligned_suffixes_share_their_tail_and_lose_no_token(generator):
         assert torch.equal(row[:word], suffix[:word])
         held = suffix[word - 1] if word else before
         assert (row[word:-tail] == held).all()
+
+
+def test_steered_prompts_are_blends_whose_beginning_is_shared(generator):
+    neutral = torch.randn(9, 4, generator=generator)
+    suffixes = torch.randn(3, 2, 4, generator=generator)
+    weights = torch.tensor([[0.0, 0.0, 0.0], [0.6, 0.4, 0.0], [-1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
+    targets = join_suffix(neutral.expand(3, -1, -1), suffixes).expand(4, -1, -1, -1)
+    steered = steer_text(neutral, suffixes, weights)
+    blended = blend_text(neutral.expand(4, -1, -1), targets, weights)
+    torch.testing.assert_close(steered, blended, atol=1e-5, rtol=1e-5)
+    assert torch.equal(steered[0], neutral)
+    assert torch.equal(steered[3], targets[3, 1])
+    assert torch.equal(steered[:, :7], neutral[:7].expand(4, -1, -1))

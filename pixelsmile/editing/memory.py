@@ -12,7 +12,7 @@ _CHANNELS = 96
 _MAPS = 8
 """Of the VAE decoder at full resolution."""
 
-MOST_ON_CPU = 16
+MOST_ON_CPU = 8
 """On a CPU larger batches leave the caches and gain nothing."""
 
 MOST = 64

@@ -65,7 +65,7 @@ def calls_of(
     stand_in = _StandIn(job)
     rows, _, _ = distinct_rows(weights, with_neutral=not speed.exact)
     edge = job.edge // 8
-    latent = torch.zeros(16, edge, edge)
+    latent = torch.zeros(1, edge, edge)  # one channel: only tokens are counted
     prompts = torch.zeros(job.text, 1), torch.zeros(weights.shape[1], job.suffix, 1)
     whole: Any = stand_in
     field = speed.wrap(PromptedField(whole, Conditions(latent, *prompts), rows, len(rows)))

@@ -57,14 +57,34 @@ def render(
         using: Returns a context manager within which a network may be called.
     """
     rows, places, asked = distinct_rows(weights, with_neutral=not speed.exact)
-    report = _Report(len(weights), len(sigmas), progress)
-    field = speed.wrap(PromptedField(denoiser, conditions, rows, batch_size))
+    groups = split_rows(rows, speed.at_once)
+    stages = len(groups) * (len(sigmas) - 1) + 1
+    report, noise = _Report(len(weights), stages, progress), noise.to(rows.device)
+    parts = []
     with using(denoiser):
-        latents = sample(field, noise.to(rows.device), sigmas, report)[asked]
+        for number, group in enumerate(groups):
+            before = number * (len(sigmas) - 1)
+            field = speed.wrap(PromptedField(denoiser, conditions, rows[group], batch_size))
+            latents = sample(field, noise, sigmas, lambda step, done=before: report(done + step))
+            parts.append(latents if number == 0 else latents[1:])  # its leader is there already
+    latents = torch.cat(parts)[asked]
     with using(autoencoder):
         images = torch.cat([autoencoder.decode(part) for part in latents.split(batch_size)])
-    report(len(sigmas))
+    report(stages)
     return images[places]
+
+
+def split_rows(rows: Tensor, at_once: int | None) -> list[Tensor]:
+    """Return numbers of rows in groups of at most `at_once` beside row 0, which leads them all.
+
+    Example:
+        >>> split_rows(torch.zeros(4, 1), 2)
+        [tensor([0, 1, 2]), tensor([0, 3])]
+    """
+    numbers = torch.arange(len(rows), device=rows.device)
+    if at_once is None or len(rows) <= at_once + 1:
+        return [numbers]
+    return [torch.cat([numbers[:1], part]) for part in numbers[1:].split(at_once)]
 
 
 def distinct_rows(weights: Tensor, *, with_neutral: bool) -> tuple[Tensor, Tensor, Tensor]:

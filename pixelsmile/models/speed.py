@@ -31,9 +31,12 @@ class Speed:
 
     Attributes:
         tricks: `ReusedContext`, if it is there, comes first.
+        at_once: Pictures that share a field, beside their leader; fewer keep fewer keys and values
+            in memory, and every field runs its leader. None takes all.
     """
 
     tricks: Sequence[Trick] = field(default_factory=tuple)
+    at_once: int | None = None
 
     @property
     def exact(self) -> bool:

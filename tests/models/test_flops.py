@@ -38,7 +38,7 @@ def conditions(sizes):
     )
 
 
-@pytest.mark.parametrize("name", ["exact", "fast"])
+@pytest.mark.parametrize("name", ["exact", "fast", "draft"])
 def test_priced_calls_are_what_torch_counts(denoiser, sizes, name):
     weights = torch.cat([torch.zeros(1, 12), torch.eye(12)[:2], 0.5 * torch.eye(12)[:2]])
     speed, scheduler = load_speed(name), tiny_scheduler()

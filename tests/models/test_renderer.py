@@ -8,6 +8,7 @@ from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.denoiser import Denoiser
 from pixelsmile.models.renderer import draw_noise, render
 from pixelsmile.models.sampler import Conditions, sigma_schedule
+from pixelsmile.models.speed import ReusedContext, Speed
 
 WEIGHTS = torch.tensor([[0.0, 0.0], [0.6, 0.4], [2.0, 0.0], [0.0, -1.0], [0.6, 0.4], [0.0, 0.0]])
 
@@ -63,3 +64,11 @@ def test_progress_adds_up_to_all_pictures_and_grows_as_steps_are_done(parts, con
     assert sum(told) == 6
     assert len(told) == 4  # three steps, and decoding
     assert all(count > 0 for count in told)
+
+
+def test_groups_that_share_less_memory_give_the_same_exact_rows(parts, conditions):
+    speed = Speed((ReusedContext(max_drop=0.0, span=0.0),), at_once=1)
+    told = []
+    images = pictures(parts, conditions, speed=speed, progress=told.append)
+    torch.testing.assert_close(images, pictures(parts, conditions), atol=1e-5, rtol=0)
+    assert sum(told) == 6

@@ -223,8 +223,9 @@ def test_the_leader_is_exact_under_held_directions(denoiser, conditions, noise):
     assert not torch.allclose(cheap[1], exact[1], atol=1e-5)
 
 
-def test_all_tricks_go_together(denoiser, conditions, noise):
-    speed = load_speed("fast")
+@pytest.mark.parametrize("name", ["fast", "draft"])
+def test_all_tricks_go_together(denoiser, conditions, noise, name):
+    speed = load_speed(name)
     assert not speed.exact
     assert load_speed("exact").exact
     whole = PromptedField(denoiser, conditions, grid(0.25, 0.5, 0.75, 1.0), 4)
