@@ -18,12 +18,13 @@ from rich.text import Text
 
 from pixelsmile.arguments import bracketed, gathered, quoted, rejoined
 from pixelsmile.command import EndedError, command
-from pixelsmile.editing.batch import Batch, Job
+from pixelsmile.editing.batch import Batch
 from pixelsmile.editing.calibration import Calibration
 from pixelsmile.editing.editor import ExpressionEditor
 from pixelsmile.editing.inputs import find_images, result_folders
 from pixelsmile.editing.levels import Judged, Levels, Perceived, Strengths
 from pixelsmile.editing.loading import choose, weights_identity
+from pixelsmile.editing.plans import Job
 from pixelsmile.editing.requests import read_mixes, read_strengths, read_target
 from pixelsmile.editing.settings import Settings, lora_note, model_facts, plain
 from pixelsmile.errors import UserError

@@ -109,7 +109,7 @@ def test_tight_faces_of_the_tiny_model_are_cut_as_in_its_training_and_others_wid
     [
         (["expression=happy", "keep=hair"], "keep=hair: choose one of nothing, background"),
         (["expression=happy", "grid=maybe"], "grid=maybe: say grid=true or grid=false"),
-        (["expression=happy", "speed=faster"], "Unknown speed 'faster': choose one of exact, fast"),
+        (["expression=happy", "speed=faster"], "Unknown speed .faster.: choose one of .*exact, fast"),
         (["expression=happy", "seed=-1"], "seed=-1: give a whole number"),
         (["expression=happy", "size=100"], "size=100: give an edge, or .* multiples of 16"),
         (["expression=happy", "sweep.fps=0"], r"sweep\.fps=0: give a number from 1 to 50"),
@@ -202,13 +202,13 @@ def test_lora_of_the_other_domain_is_remarked_upon(run, photos, editors, tmp_pat
 @pytest.mark.slow
 def test_killed_batch_continues_to_the_same_bytes(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.kill_edit", str(tmp_path), "8", "0"],
+        [sys.executable, "-m", "tests.kill_edit", str(tmp_path), "4", "0"],
         capture_output=True,
         text=True,
         cwd=CONFIG_FOLDER.parent,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("8 kills")
+    assert done.stdout.startswith("4 kills")
 
 
 @pytest.mark.slow

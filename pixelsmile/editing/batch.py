@@ -4,12 +4,7 @@ The results of one image are a folder: one PNG for each direction and level, a g
 move. What each was made with stands in the file itself, and decides whether it is made again.
 """
 
-import fcntl
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,8 +17,9 @@ from pixelsmile.editing.editor import ExpressionEditor
 from pixelsmile.editing.faces import Face, find_face
 from pixelsmile.editing.facts import known_facts, write_png
 from pixelsmile.editing.framing import Crop, edit_size
-from pixelsmile.editing.levels import Level, Levels, Scene
+from pixelsmile.editing.levels import Levels, Scene
 from pixelsmile.editing.pasting import face_mask, paste, rim_mask
+from pixelsmile.editing.plans import Job, Shot, alone_in
 from pixelsmile.editing.reading import Picture, read_digest, read_picture
 from pixelsmile.editing.requests import Mix
 from pixelsmile.editing.settings import Settings
@@ -35,67 +31,6 @@ from pixelsmile.pictures import to_pictures
 
 Advance = Callable[[int], None]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One picture that is asked for."""
-
-    path: Path
-    mix: Mix
-    level: Level
-    asked: Mapping[str, Any]
-
-    def is_there(self) -> bool:
-        """Tell whether the file is there and was made with the same settings.
-
-        Raises:
-            UserError: If the file is there and was made with others, or by somebody else.
-        """
-        if not self.path.exists():
-            return False
-        facts = known_facts(self.path)
-        if facts is None:
-            raise UserError(
-                f"{self.path} is there and was not made by pixelsmile.edit: choose another out=."
-            )
-        before = facts.get("settings", {})
-        changed = [key for key in self.asked if before.get(key) != self.asked[key]]
-        if changed:
-            raise UserError(
-                f"{self.path} was made with another {', '.join(changed)}: choose another out=, or "
-                "replace it with skip_existing=false."
-            )
-        return True
-
-
-@dataclass(frozen=True)
-class Job:
-    """One image and what is to be made of it.
-
-    Attributes:
-        image: File.
-        folder: Of the results.
-        rows: The shots of each direction.
-        missing: For each direction, whether it has to be rendered.
-    """
-
-    image: Path
-    folder: Path
-    rows: tuple[tuple[Shot, ...], ...]
-    missing: tuple[bool, ...]
-
-    @property
-    def total(self) -> int:
-        """Number of pictures."""
-        return sum(map(len, self.rows))
-
-    @property
-    def done(self) -> int:
-        """Number of pictures that need not be rendered."""
-        return sum(
-            len(row) for row, missing in zip(self.rows, self.missing, strict=True) if not missing
-        )
 
 
 class Batch:
@@ -188,7 +123,7 @@ class Batch:
         job.folder.mkdir(parents=True, exist_ok=True)
         unreached: list[str] = []
         try:
-            with _alone_in(job.folder):
+            with alone_in(job.folder):
                 written = self._pictures(job, advance, unreached) if any(job.missing) else 0
                 self._summaries(job)
         except UserError:
@@ -294,28 +229,3 @@ def _facts(shot: Shot, name: str, made: Mapping[str, Any]) -> dict[str, Any]:
         "settings": dict(shot.asked),
         "made": dict(made),
     }
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into a folder, and remove what a killed one left there.
-
-    Raises:
-        UserError: If another process writes there.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"Another process writes into {folder}: wait for it, or choose another out=."
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        for path in folder.iterdir():
-            if re.fullmatch(r"\..+\.(png|gif|mp4)\.[0-9a-f]{8}", path.name):
-                path.unlink()
-        yield
-    finally:
-        os.close(handle)
