@@ -109,7 +109,10 @@ def test_tight_faces_of_the_tiny_model_are_cut_as_in_its_training_and_others_wid
     [
         (["expression=happy", "keep=hair"], "keep=hair: choose one of nothing, background"),
         (["expression=happy", "grid=maybe"], "grid=maybe: say grid=true or grid=false"),
-        (["expression=happy", "speed=faster"], "Unknown speed .faster.: choose one of .*exact, fast"),
+        (
+            ["expression=happy", "speed=faster"],
+            "Unknown speed .faster.: choose one of .*exact, fast",
+        ),
         (["expression=happy", "seed=-1"], "seed=-1: give a whole number"),
         (["expression=happy", "size=100"], "size=100: give an edge, or .* multiples of 16"),
         (["expression=happy", "sweep.fps=0"], r"sweep\.fps=0: give a number from 1 to 50"),
