@@ -153,7 +153,7 @@ def quoted(value: object) -> str:
 
     Example:
         >>> quoted("it's/a=b")
-        "'it\\\\'s/a=b'"
+        "'it\\'s/a=b'"
     """
     text = str(value).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"
