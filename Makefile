@@ -2,15 +2,17 @@
 
 PYTHON ?= python3
 DOMAIN ?= human
+LOSS ?=
 ARGS ?=
+JOBS ?= 2
 RUN := .venv/bin/python
 
 # Nothing here may use a GPU or the network by accident: tests are the same on every machine.
 OFFLINE := CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 \
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} TOKENIZERS_PARALLELISM=false
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false
 
 .DEFAULT_GOAL := help
-.PHONY: help venv faces train test check tensorboard clean
+.PHONY: help venv faces train evaluate ablate app test check tensorboard clean
 
 help: ## list the targets
 	@echo 'make <target> [DOMAIN=human|anime] [ARGS="key=value ..."]'
@@ -27,8 +29,17 @@ faces: venv ## write a set of synthetic faces to data/DOMAIN
 train: venv ## train, validate and report, for example DOMAIN=anime ARGS="loss=log_ratio"
 	@$(RUN) -m pixelsmile.train domain=$(DOMAIN) $(ARGS)
 
-test: venv ## run every test, offline, for example ARGS="-m 'not slow'"
-	@$(OFFLINE) $(RUN) -m pytest $(ARGS)
+evaluate: venv ## run FFE-Bench, for example DOMAIN=anime ARGS="editor=base"
+	@$(RUN) -m pixelsmile.evaluate domain=$(DOMAIN) $(ARGS)
+
+ablate: venv ## rows of Table 3 over three seeds: all, or one as in LOSS=hinge
+	@$(RUN) -m pixelsmile.ablate domain=$(DOMAIN) $(if $(LOSS),loss=$(LOSS)) $(ARGS)
+
+app: venv ## edit faces in the browser, for example ARGS="lora.human=runs/latest/lora"
+	@$(RUN) -m pixelsmile.app $(ARGS)
+
+test: venv ## run every test, offline, in JOBS processes, for example ARGS="-m 'not slow'"
+	@$(OFFLINE) $(RUN) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: venv ## lint, format, types and the import order
 	@$(RUN) -m ruff check .

@@ -5,6 +5,7 @@ Every score vector, confusion table and class index in the project follows the o
 scoring prompt (Table 6) and of MEAD onto them.
 """
 
+from itertools import combinations
 from typing import Final
 
 from pixelsmile.errors import UserError
@@ -27,6 +28,9 @@ EXPRESSIONS: Final = (
 
 BASIC: Final = ("angry", "disgust", "fear", "happy", "sad", "surprised")
 """Ekman's six, the set of Acc-6 and CLS-6."""
+
+BASIC_PAIRS: Final = tuple(combinations(BASIC, 2))
+"""The 15 blends of the paper's Fig. 12 (Sec. 5.6)."""
 
 NEUTRAL: Final = "neutral"
 """The thirteenth word: the category of a source image and of the prompt at strength 0."""

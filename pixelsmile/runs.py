@@ -41,7 +41,7 @@ def open_run(config: DictConfig) -> Iterator[tuple[Path, Path | None]]:
         if checkpoint and (changed := changed_settings(run, config)):
             _say(f"{run} goes on with other settings than before: {', '.join(changed)}.")
         with whole_file(run / "config.yaml") as file:
-            file.write(OmegaConf.to_yaml(config).encode())
+            file.write(OmegaConf.to_yaml(config, resolve=True).encode())
         _point_to(run)
         yield run, checkpoint
 
@@ -131,8 +131,8 @@ def changed_settings(run: Path, config: DictConfig) -> list[str]:
 
 
 def _settings(node: Any, path: str = "") -> dict[str, Any]:
-    """Return every value of a config by its dotted key, references as they are written."""
-    plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+    """Return every value of a config by its dotted key."""
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if not isinstance(plain, dict):
         return {path: plain}
     parts = [
@@ -161,16 +161,20 @@ def _touched(run: Path) -> int:
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
+def locked(run: Path, doing: str = "trained") -> Iterator[None]:
     """Keep other processes out of a run; the lock ends with the process, whatever ends it.
 
+    Args:
+        run: Its folder.
+        doing: What the other process does with it, for the refusal.
+
     Raises:
-        UserError: If another process trains it.
+        UserError: If another process is at it.
     """
     with (run / ".lock").open("ab") as file:
         if not _lock(file):
             raise UserError(
-                f"{run} is being trained by another process: wait for it, or choose another name=."
+                f"{run} is being {doing} by another process: wait for it, or choose another name=."
             )
         yield
 

@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from pixelsmile import prepare as prepare_module
-from pixelsmile.command import CONFIG_FOLDER
+from pixelsmile.command import CONFIG_FOLDER, take_verb
 from pixelsmile.conditioning import join_suffix
 from pixelsmile.data.cache import TensorCache
 from pixelsmile.data.encoding import BATCH
@@ -543,12 +543,14 @@ def test_first_word_of_the_command_says_what_to_do(own, tiny_stack, tmp_path):
     assert re.search(r"image\D+14\D+0\D+0\D", shown.stdout), shown.stdout + shown.stderr
     pruned = run("prune", "dry_run=true")
     assert "Would remove 0 entries" in pruned.stdout, pruned.stdout + pruned.stderr
-    wrong = run("stats")
-    assert wrong.returncode == 2
-    assert "Unknown word 'stats': choose one of status, prune" in wrong.stderr
 
 
 # ---- refusals -------------------------------------------------------------------------------
+
+
+def test_unknown_first_word_is_answered_with_the_words():
+    with pytest.raises(UserError, match="Unknown word 'stats': choose one of status, prune"):
+        take_verb(["prepare", "stats"], {"status": print, "prune": print})
 
 
 def test_broken_image_is_named(tiny_stack, tmp_path):

@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pixelsmile.data.annotations import is_inside
 from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError
+from pixelsmile.data.ffe import as_list, read_ffe
 from pixelsmile.data.frames import FrameCache
-from pixelsmile.data.samples import Sample
+from pixelsmile.data.samples import Sample, share_crop
 from pixelsmile.data.splits import Faces, pair_up, split_by_identity
 from pixelsmile.data.verify import num_workers
 from pixelsmile.errors import UserError
@@ -41,6 +43,7 @@ def read_mead(
     frames: int = 3,
     clips: int | None = None,
     val_share: float = 0.1,
+    val: Any = None,
     pairs: Sequence[Sequence[str]] | None = None,
     on_error: str = "stop",
     follow_links: bool = False,
@@ -55,6 +58,8 @@ def read_mead(
         frames: Taken from each clip, evenly over its length.
         clips: Of each emotion and level, the first so many; None takes all.
         val_share: Share of the subjects to hold out.
+        val: Annotations of other people to validate on, as `data=ffe` reads them; every subject is
+            then trained on, and the numbers are comparable with those of another training set.
         pairs: Confusing pairs; None takes the paper's two: MEAD has no soft labels to mine.
         on_error: `stop` or `skip`, see `Faults`.
         follow_links: Allow links that lead out of `root`.
@@ -80,8 +85,14 @@ def read_mead(
             "M003/video/front/happy/level_1.",
             faults,
         )
-    train, val = split_by_identity(samples, val_share, faults)
-    return pair_up(train, val, pairs, faults)
+    if val is None:
+        train, held_out = split_by_identity(samples, val_share, faults)
+    else:
+        train = samples
+        held_out = share_crop(
+            read_ffe(*as_list(val), domain=domain, faults=faults, follow_links=follow_links)
+        )
+    return pair_up(train, held_out, pairs, faults)
 
 
 def find_clips(

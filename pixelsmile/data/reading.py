@@ -33,28 +33,32 @@ def read_data(config: DictConfig, *, console: Console | None = None) -> Faces:
     return faces
 
 
-def call_reader(config: DictConfig) -> Faces:
-    """Return what a config's reader returns.
+def call_reader(config: DictConfig, group: str = "data") -> Any:
+    """Return what the reader of a config returns: `Faces`, if it is that of `data`.
+
+    Args:
+        config: With the reader under `<group>.reader`.
+        group: Which part of the config names the files.
 
     Raises:
         UserError: As `read_data`.
     """
     try:
-        return instantiate(config.data.reader)
+        return instantiate(config[group].reader)
     except _MISSING:
-        raise _not_given(config) from None
+        raise _not_given(config, group) from None
     except InstantiationException as error:  # Hydra wraps what a reader raises
         if isinstance(error.__cause__, _MISSING):
-            raise _not_given(config) from None
+            raise _not_given(config, group) from None
         if error.__cause__ is None:
             raise
         raise error.__cause__ from None
 
 
-def _not_given(config: DictConfig) -> UserError:
-    """Name the first key of the data that must be given and is not."""
-    values = OmegaConf.to_container(config.data, resolve=False)
-    key = next(_missing_in(values, "data"), "A path of the data")
+def _not_given(config: DictConfig, group: str) -> UserError:
+    """Name the first key of the group that must be given and is not."""
+    values = OmegaConf.to_container(config[group], resolve=False)
+    key = next(_missing_in(values, group), "A path of the data")
     return UserError(f"{key} is not given: say where the data is, see the README.")
 
 

@@ -49,7 +49,7 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         BadItemError: If the file is missing, is not an image, is cut short, or is too large.
     """
-    with _readable(path) as image:
+    with readable(path) as image:
         return image.convert("RGB")
 
 
@@ -59,34 +59,48 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         BadItemError: As `open_image`.
     """
-    with _readable(path) as image:
+    with readable(path) as image:
         return image.size
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[Image.Image]:
-    """Open an image; whatever its decoder raises on hostile bytes becomes one sentence."""
-    way_out = "replace it or remove its line from the annotations."
+def readable(
+    path: Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    missing: str = "restore it or remove its line.",
+    broken: str = "replace it or remove its line from the annotations.",
+) -> Iterator[Image.Image]:
+    """Open an image; whatever its decoder raises on hostile bytes becomes one sentence.
+
+    Args:
+        path: Of the file.
+        formats: Names of Pillow's formats that are tried.
+        missing: The way out where there is no such file.
+        broken: The way out where it cannot be read.
+
+    Raises:
+        BadItemError: If the file is missing, is not an image, is cut short, or is too large; also
+            for any exception of the block, which should only decode.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks about the metadata of damaged files
             # A bomb of up to twice the limit is a mere warning, and half a gigabyte.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(path, formats=list(formats) if formats else None) as image:
                 yield image
     except FileNotFoundError:
-        raise BadItemError(
-            "file", f"Image {path} is missing: restore it or remove its line."
-        ) from None
+        raise BadItemError("file", f"Image {path} is missing: {missing}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise BadItemError(
             "file",
-            f"Image {path} cannot be read (over {limit} megapixels): scale it down or {way_out}",
+            f"Image {path} cannot be read (over {limit} megapixels): scale it down or {broken}",
         ) from None
     except Exception as error:
         reason = str(error).replace(f" {str(path)!r}", "") or type(error).__name__
-        raise BadItemError("file", f"Image {path} cannot be read ({reason}): {way_out}") from None
+        raise BadItemError("file", f"Image {path} cannot be read ({reason}): {broken}") from None
 
 
 def by_identity(samples: Iterable[Sample]) -> dict[str, list[Sample]]:

@@ -59,7 +59,7 @@ class ExpressionEditor(Engine):
             text_size: Edge of the square that the text encoder sees.
             weights: `paths.weights` of the real model.
             batch_size: Pictures that go through a network together; None takes what fits.
-            offload: Name of a file in `configs/offload`: none, model or group.
+            offload: Name of a file in `configs/editing/offload`: none, model or group.
             compile: Compile the transformer's blocks, which pays for many edits on a GPU.
 
         Raises:
@@ -102,7 +102,7 @@ class ExpressionEditor(Engine):
             device: None takes a GPU if there is one.
             dtype: None takes what the config says.
             batch_size: None takes what fits.
-            offload: Name of a file in `configs/offload`.
+            offload: Name of a file in `configs/editing/offload`.
             compile: Compile the transformer's blocks.
 
         Raises:

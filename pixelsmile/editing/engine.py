@@ -117,7 +117,7 @@ class Engine:
             source: From `encode`.
             weights: (N, 12), strength of each expression in the order of `EXPRESSIONS`; any sign.
             seed: Of the noise.
-            speed: Name of a file in `configs/speed`, or what such a file makes; docs/speed.md.
+            speed: File name in `configs/editing/speed`, or what it makes; see docs/speed.md.
             progress: Is told how many pictures were finished since its last call.
 
         Raises:
@@ -181,7 +181,7 @@ class Engine:
 
 
 def load_speed(name: str) -> Speed:
-    """Return what a file in `configs/speed` describes.
+    """Return what a file in `configs/editing/speed` describes.
 
     Raises:
         UserError: If there is no such file.

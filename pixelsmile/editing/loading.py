@@ -22,12 +22,14 @@ _AS_MODEL = "qwen_image_edit_2511"
 
 
 def choose(group: str, name: str) -> Any:
-    """Return what a file of a config group describes.
+    """Return what a file of a folder in `configs/editing` describes.
+
+    They are no groups of Hydra, so that `speed=` stays a key, which each call may change.
 
     Raises:
         UserError: If there is no such file.
     """
-    folder = CONFIG_FOLDER / group
+    folder = CONFIG_FOLDER / "editing" / group
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in names:
         raise UserError(f"Unknown {group} {name!r}: choose one of {', '.join(names)}.")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelsmile.data.samples import open_image
+from pixelsmile.editing.reading import read_picture, seen
 from pixelsmile.errors import UserError
 
 ImageLike = Image.Image | str | Path
@@ -34,18 +34,18 @@ class Source:
 
 
 def open_source(image: Image.Image | str | Path) -> Image.Image:
-    """Return an image as RGB.
+    """Return an image as the eye sees it: RGB, upright, sRGB, white where it is transparent.
 
     Raises:
         UserError: If it is a path that cannot be read, or no image at all.
     """
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        return seen(image)
     if not isinstance(image, str | Path):
         raise UserError(
             f"The image is a {type(image).__name__}: give a PIL image or the path of a file."
         )
-    return open_image(Path(image))
+    return read_picture(image).on_white()
 
 
 def to_pixels(image: Image.Image, height: int, width: int) -> Tensor:

@@ -13,6 +13,9 @@ import numpy as np
 RESERVED_SEED = 9000
 """First seed that is reserved for evaluation."""
 
+CALIBRATION_SEED = 9100
+"""First of the reserved seeds that sliders are calibrated on, not evaluated."""
+
 Mix = Mapping[str, float]
 """Expression name to strength, 0 to 1.5; the empty mix is the neutral face."""
 

@@ -1,9 +1,10 @@
-"""The synthetic training and validation sets of the tiny stack."""
+"""The synthetic sets of the tiny stack: training, validation, calibration."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from pixelsmile.faces.base import RESERVED_SEED, FaceGenerator
+from pixelsmile.errors import UserError
+from pixelsmile.faces.base import CALIBRATION_SEED, RESERVED_SEED, FaceGenerator
 from pixelsmile.faces.dataset import write_dataset
 from pixelsmile.faces.fingerprint import fingerprint
 from pixelsmile.faces.seeds import seed_range
@@ -60,6 +61,56 @@ def write_splits(
         reserved=True,
     )
     return {"train": train, "val": val}
+
+
+def write_people(
+    generator: FaceGenerator,
+    folder: str | Path,
+    *,
+    size: int,
+    fit_identities: int,
+    check_identities: int,
+) -> dict[str, Path]:
+    """Write people to calibrate on and others to check that on, or find them already there.
+
+    To check takes the reserved seeds from 9000 up, as validation does; to fit those from 9100 up,
+    of which no training set, no tiny weight and no evaluation has seen one.
+
+    Args:
+        generator: Draws the faces.
+        folder: Receives one folder per set.
+        size: Edge of the images in pixels.
+        fit_identities: People to fit on.
+        check_identities: People to check on, at most 100.
+
+    Returns:
+        Annotation files under `fit` and `check`.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+    if check_identities > CALIBRATION_SEED - RESERVED_SEED:
+        raise UserError(
+            f"check_identities={check_identities}: stay at or below "
+            f"{CALIBRATION_SEED - RESERVED_SEED}, or the people to fit on would be among them."
+        )
+    folder = Path(folder) / f"{size}px-{fingerprint(generator)[:8]}"
+    seeds = {
+        "fit": seed_range(CALIBRATION_SEED, fit_identities),
+        "check": seed_range(RESERVED_SEED, check_identities),
+    }
+    return {
+        name: write_dataset(
+            generator,
+            chosen,
+            folder / f"calibration-{name}-{len(chosen)}",
+            strengths=(1.0,),
+            size=size,
+            split="test" if name == "check" else "val",
+            reserved=True,
+        )
+        for name, chosen in seeds.items()
+    }
 
 
 def _label(identities: int, strengths: Sequence[float]) -> str:

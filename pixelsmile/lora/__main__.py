@@ -4,13 +4,13 @@
 `python -m pixelsmile.lora verify file=... [transformer=...]`
 """
 
-import re
 import sys
 
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
+from pixelsmile.arguments import quoted
 from pixelsmile.command import command
 from pixelsmile.errors import UserError, friendly
 from pixelsmile.lora.files import read_adapter, write_adapter
@@ -23,7 +23,7 @@ _USAGE = (
 _PATHS = ("file", "out", "transformer")
 
 
-@command("lora/export")
+@command("lora_file/export")
 def export(config: DictConfig) -> None:
     """Write a LoRA file in another dialect, scale or precision."""
     _need(config, "file", "out")
@@ -40,7 +40,7 @@ def export(config: DictConfig) -> None:
     Console(soft_wrap=True).print(text + note, highlight=False, markup=False)
 
 
-@command("lora/verify")
+@command("lora_file/verify")
 def check(config: DictConfig) -> None:
     """Say what is in a LoRA file and what stock diffusers makes of it; exit code 1 if not fine."""
     _need(config, "file")
@@ -88,12 +88,7 @@ def override(word: str) -> str:
     """
     if word == "--bake":
         return "bake=true"
-    key, sign, value = word.partition("=")
-    if key in _PATHS and sign and value and value[0] not in "'\"" and value != "null":
-        # Hydra unescapes backslashes only where they stand before a quote.
-        quoted = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
-        return f"{key}='{quoted}'"
-    return word
+    return quoted(word, _PATHS)
 
 
 @friendly()

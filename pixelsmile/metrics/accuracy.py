@@ -30,8 +30,8 @@ class ExpressionAccuracy(IntervalMetric):
     Example:
         >>> metric = ExpressionAccuracy(expressions=[0, 1])
         >>> metric.update(predicted=torch.tensor([0, 5, 2]), requested=torch.tensor([0, 1, 2]))
-        >>> metric.compute(), metric.num_samples
-        (tensor(0.5000), 2)
+        >>> metric.compute().item(), metric.num_samples
+        (0.5, 2)
     """
 
     higher_is_better = True
@@ -66,8 +66,8 @@ class ExpressionAccuracy(IntervalMetric):
         self.counted = self.counted + counted
 
     def compute(self) -> Tensor:
-        """Return the accuracy, (), float32."""
-        return (self.correct.double() / self.counted).float()
+        """Return the accuracy, (), float64."""
+        return self.correct.double() / self.counted
 
     def _num_samples(self) -> int:
         return int(self.counted)

@@ -1,8 +1,8 @@
 """What the five metrics share: an interval, a number of samples, and exact sums.
 
 States are int64 counts and float64 sums, reduced by addition, so a value does not depend on how
-rows fall into batches, ranks or merged metrics. `compute` returns float32, rounded once at the end.
-float64 does not exist on Apple's MPS: keep metrics on the CPU there.
+rows fall into batches, ranks or merged metrics. `compute` returns float64 as well, so that two
+programs can agree to nine digits. It does not exist on Apple's MPS: keep metrics on the CPU there.
 """
 
 from abc import ABC, abstractmethod
@@ -86,8 +86,8 @@ class MeanMetric(IntervalMetric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def compute(self) -> Tensor:
-        """Return the mean, (), float32; nan without rows."""
-        return (self.total / self.count).float()
+        """Return the mean, (), float64; nan without rows."""
+        return self.total / self.count
 
     def _add(self, values: Tensor) -> None:
         """Count in one value per row, (B,)."""

@@ -40,8 +40,8 @@ class MeanStructuralConfusionRate(IntervalMetric):
         >>> metric = MeanStructuralConfusionRate(pairs=[(0, 1)], num_expressions=3)
         >>> requested = torch.tensor([0, 0, 1, 1])
         >>> metric.update(predicted=torch.tensor([0, 1, 0, 0]), requested=requested)
-        >>> metric.compute()
-        tensor(0.7500)
+        >>> metric.compute().item()
+        0.75
     """
 
     higher_is_better = False
@@ -64,7 +64,7 @@ class MeanStructuralConfusionRate(IntervalMetric):
         self.counts = self.counts + table
 
     def compute(self) -> Tensor:
-        """Return mSCR, (), float32."""
+        """Return mSCR, (), float64."""
         return mean_structural_confusion_rate(self.counts, self.pairs)
 
     def _partners(self) -> dict[int, list[int]]:

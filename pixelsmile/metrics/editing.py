@@ -25,8 +25,8 @@ class HarmonicEditingScore(MeanMetric):
         >>> import torch
         >>> metric = HarmonicEditingScore()
         >>> metric.update(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5]))
-        >>> metric.compute()
-        tensor(0.3333)
+        >>> f"{metric.compute():.4f}"
+        '0.3333'
     """
 
     higher_is_better = True

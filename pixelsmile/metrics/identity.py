@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from pixelsmile.metrics.base import MeanMetric
+from pixelsmile.metrics.functional.checks import check_dims, check_range
 from pixelsmile.metrics.functional.identity import recogniser_similarity
 
 MAX_RECOGNISERS = 8
@@ -27,8 +28,8 @@ class IdentitySimilarity(MeanMetric):
     Example:
         >>> metric = IdentitySimilarity()
         >>> metric.update(torch.eye(2).view(2, 1, 2), torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]]))
-        >>> metric.compute(), metric.per_recogniser()
-        (tensor(0.5000), tensor([1., 0.]))
+        >>> metric.compute().item(), metric.per_recogniser().tolist()
+        (0.5, [1.0, 0.0])
     """
 
     higher_is_better = True
@@ -52,7 +53,21 @@ class IdentitySimilarity(MeanMetric):
         Raises:
             ValueError: If the shapes differ, a value is nan, or M is above 8 or changed.
         """
-        similarity = recogniser_similarity(source.double(), edited.double())  # (M, B)
+        self._count(recogniser_similarity(source.double(), edited.double()))
+
+    def update_similarity(self, similarity: Tensor) -> None:
+        """Count cosines that were computed before, (M, B), in [-1, 1].
+
+        Raises:
+            ValueError: If a value is nan or out of range, or M is above 8 or changed.
+        """
+        check_dims("similarity", similarity, "(M, B)")
+        check_range("similarity", similarity, -1, 1)
+        self._computed = None  # torchmetrics forgets it in `update` alone
+        self._update_count += 1
+        self._count(similarity.double().clamp(-1, 1))
+
+    def _count(self, similarity: Tensor) -> None:
         recognisers, rows = similarity.shape
         known = int((self.recogniser_count > 0).sum())
         if recognisers > MAX_RECOGNISERS or known not in (0, recognisers):
@@ -71,4 +86,4 @@ class IdentitySimilarity(MeanMetric):
         """Return the mean cosine of each recogniser, (M,), over all ranks; (0,) without rows."""
         with self._synced():
             used = self.recogniser_count > 0
-            return (self.recogniser_total[used] / self.recogniser_count[used]).float()
+            return self.recogniser_total[used] / self.recogniser_count[used]

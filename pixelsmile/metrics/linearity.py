@@ -28,8 +28,8 @@ class ControlLinearityScore(MeanMetric):
         >>> metric = ControlLinearityScore()
         >>> strength = torch.tensor([[0.0, 0.5, 1.0], [0.0, 0.5, 1.0]])
         >>> metric.update(strength, torch.tensor([[0.1, 0.4, 0.7], [0.2, 0.2, 0.2]]))
-        >>> metric.compute(), metric.constant
-        (tensor(0.5000), 1)
+        >>> f"{metric.compute():.4f}", metric.constant
+        ('0.5000', 1)
     """
 
     higher_is_better = True

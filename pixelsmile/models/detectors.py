@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,19 @@ Points = tuple[tuple[float, float], ...]
 
 _DRAWN = ((0.25, 0.56), (0.75, 0.56), (0.5, 0.735), (0.36, 0.83), (0.64, 0.83))
 """Shares of the box: the means over 156 faces of the project's own drawings, made symmetric."""
+
+
+class Located(NamedTuple):
+    """Where a face is.
+
+    Attributes:
+        points: Five points in pixels.
+        box: x0, y0, x1, y1 in pixels, or None where the detector only takes the picture for a
+            head-shot.
+    """
+
+    points: Points
+    box: Box | None
 
 
 class Detector(Protocol):
@@ -38,8 +51,24 @@ class Detector(Protocol):
         """Return five points in pixels, or None."""
         ...
 
+    def locate(self, image: Image.Image, box: Box | None = None) -> Located | None:
+        """Return the same points with the box of their face, or None."""
+        ...
 
-class ScrfdDetector:
+
+class _Locating:
+    """Points of a detector that also knows boxes."""
+
+    def locate(self, image: Image.Image, box: Box | None = None) -> Located | None:
+        raise NotImplementedError
+
+    def __call__(self, image: Image.Image, box: Box | None = None) -> Points | None:
+        """Return the points of the face in the box, or of the one that is found by itself."""
+        found = self.locate(image, box)
+        return None if found is None else found.points
+
+
+class ScrfdDetector(_Locating):
     """SCRFD through insightface.
 
     Args:
@@ -81,8 +110,8 @@ class ScrfdDetector:
         model.prepare(ctx_id=0, input_size=(self.size, self.size), det_thresh=self.threshold)
         return model
 
-    def __call__(self, image: Image.Image, box: Box | None = None) -> Points | None:
-        """Return the points of the face in the box, or of the largest."""
+    def locate(self, image: Image.Image, box: Box | None = None) -> Located | None:
+        """Return the face in the box, or the largest."""
         # insightface reads images as OpenCV does: blue first
         pixels = np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
         found, points = self._model.detect(pixels)
@@ -91,7 +120,7 @@ class ScrfdDetector:
         return choose_face(found[:, :4], points, box)
 
 
-class MtcnnDetector:
+class MtcnnDetector(_Locating):
     """MTCNN through facenet-pytorch, whose package carries the weights.
 
     Args:
@@ -115,8 +144,8 @@ class MtcnnDetector:
         facenet = _optional("facenet_pytorch", "facenet-pytorch")
         return facenet.MTCNN(keep_all=True, min_face_size=self.min_face_size)
 
-    def __call__(self, image: Image.Image, box: Box | None = None) -> Points | None:
-        """Return the points of the face in the box, or of the largest."""
+    def locate(self, image: Image.Image, box: Box | None = None) -> Located | None:
+        """Return the face in the box, or the largest."""
         if min(image.size) <= self.min_face_size:
             return None  # no scale would be left to look at
         found, _, points = self._model.detect(image.convert("RGB"), landmarks=True)
@@ -126,34 +155,37 @@ class MtcnnDetector:
         return choose_face(_numbers(found), _numbers(points), box)
 
 
-class BoxTemplate:
+class BoxTemplate(_Locating):
     """Five fixed points inside the given box: for drawings, which detectors do not know.
 
     Args:
         whole_image: Take the whole image for the box where none is given, instead of giving up.
+        points: Five pairs of shares of the box, instead of those of our drawings.
     """
 
     available = True
 
-    def __init__(self, *, whole_image: bool = False) -> None:
+    def __init__(
+        self, *, whole_image: bool = False, points: Sequence[Sequence[float]] = _DRAWN
+    ) -> None:
         self.whole_image = whole_image
+        self.points = tuple((float(x), float(y)) for x, y in points)
 
     @property
     def identity(self) -> str:
         """The template."""
-        return f"template {_DRAWN} {self.whole_image}"
+        return f"template {self.points} {self.whole_image}"
 
-    def __call__(self, image: Image.Image, box: Box | None = None) -> Points | None:
-        """Return the template's points in the box."""
-        if box is None and self.whole_image:
-            box = (0.0, 0.0, *map(float, image.size))
-        if box is None:
+    def locate(self, image: Image.Image, box: Box | None = None) -> Located | None:
+        """Return the template's points in the box; a box it never finds."""
+        place = (0.0, 0.0, *map(float, image.size)) if box is None and self.whole_image else box
+        if place is None:
             return None
-        x0, y0, x1, y1 = box
-        return tuple((x0 + x * (x1 - x0), y0 + y * (y1 - y0)) for x, y in _DRAWN)
+        x0, y0, x1, y1 = place
+        return Located(tuple((x0 + x * (x1 - x0), y0 + y * (y1 - y0)) for x, y in self.points), box)
 
 
-class FirstAvailable:
+class FirstAvailable(_Locating):
     """The first of several detectors whose model is there.
 
     Args:
@@ -175,13 +207,13 @@ class FirstAvailable:
         """That of the detector that is used."""
         return self._chosen.identity
 
-    def __call__(self, image: Image.Image, box: Box | None = None) -> Points | None:
+    def locate(self, image: Image.Image, box: Box | None = None) -> Located | None:
         """Return what the detector finds."""
-        return self._chosen(image, box)
+        return self._chosen.locate(image, box)
 
 
-def choose_face(boxes: np.ndarray, points: np.ndarray, box: Box | None) -> Points | None:
-    """Return the points of the face that overlaps a given box most, or of the largest.
+def choose_face(boxes: np.ndarray, points: np.ndarray, box: Box | None) -> Located | None:
+    """Return the face that overlaps a given box most, or the largest.
 
     Args:
         boxes: (N, 4), x0, y0, x1, y1.
@@ -191,7 +223,7 @@ def choose_face(boxes: np.ndarray, points: np.ndarray, box: Box | None) -> Point
     Example:
         >>> boxes = np.array([[0, 0, 4, 4], [5, 5, 7, 7]], float)
         >>> points = np.arange(20, dtype=float).reshape(2, 5, 2)
-        >>> choose_face(boxes, points, (5, 5, 8, 8))[0]
+        >>> choose_face(boxes, points, (5, 5, 8, 8)).points[0]
         (10.0, 11.0)
     """
     if len(boxes) == 0:
@@ -206,7 +238,10 @@ def choose_face(boxes: np.ndarray, points: np.ndarray, box: Box | None) -> Point
     best = int(scores.argmax())
     if scores[best] <= 0:
         return None
-    return tuple((float(x), float(y)) for x, y in points[best])
+    return Located(
+        tuple((float(x), float(y)) for x, y in points[best]),
+        tuple(float(edge) for edge in boxes[best]),
+    )
 
 
 def _numbers(values: Any) -> np.ndarray:

@@ -35,3 +35,15 @@ class FakeFaces:
 
     def render_actions(self, seed: int, actions: Mapping[str, float], *, size: int = 128) -> Face:
         raise NotImplementedError
+
+
+class StillFaces:
+    """The same without a count, which would be a setting: its fingerprint stays."""
+
+    domain = "human"
+
+    def render(self, seed: int, mix: Mix, *, size: int = 128) -> Face:
+        return FakeFaces(self.domain).render(seed, mix, size=size)
+
+    def render_actions(self, seed: int, actions: Mapping[str, float], *, size: int = 128) -> Face:
+        raise NotImplementedError

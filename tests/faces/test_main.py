@@ -89,7 +89,7 @@ def test_a_stopped_run_leaves_no_set_and_no_process_and_is_continued(
 ):
     out, partial = tmp_path / "set", tmp_path / "set.partial"
     arguments = ("identities=6", f"out={out}", "workers=2")
-    process = start(*arguments, cwd=tmp_path, FAKE_DELAY="0.02")
+    process = start(*arguments, cwd=tmp_path, FAKE_DELAY="0.06")
     wait_for(lambda: len(list(partial.glob("records/*.json"))) >= 2)
     if end == signal.SIGKILL:
         process.kill()

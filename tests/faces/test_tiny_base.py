@@ -1,10 +1,7 @@
 """The training of the base editor: which rows it draws, what it weighs, and its processes."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from torch import nn
 
 from pixelsmile.faces.tiny.architectures import TEXT_WIDTH, tiny_transformer
 from pixelsmile.faces.tiny.base_training import (
@@ -13,12 +10,6 @@ from pixelsmile.faces.tiny.base_training import (
     draw_labels,
     draw_rows,
     train_base,
-)
-from pixelsmile.faces.tiny.ranks import (
-    agree,
-    averaging_gradients,
-    rank_and_count,
-    run_ranks,
 )
 
 
@@ -63,62 +54,16 @@ def test_only_the_patch_that_changes_weighs_more(editing_set):
     assert weight.mean() == pytest.approx(1.0)
 
 
-def _train(folder: Path, data: EditingSet) -> None:
-    transformer = tiny_transformer(0, layers=1, heads=1)
-    start = {name: value.clone() for name, value in transformer.state_dict().items()}
-    average, report = train_base(
-        transformer,
-        [data],
-        minutes=0.0,
-        sharpness=1.0,
-        candidates=2,
-        learning_rate=1e-2,
-        batch_size=2,
-        fast=False,
-    )
-    moved = any(not torch.equal(value, start[name]) for name, value in average.state_dict().items())
-    result = {"weights": transformer.state_dict(), "moved": moved, "report": report}
-    torch.save(result, folder / f"{rank_and_count()[0]}.pt")
+def test_a_step_moves_the_average_and_repeats_to_the_bit(editing_set):
+    def trained() -> tuple[dict, dict]:
+        transformer = tiny_transformer(0, layers=1, heads=1)
+        options = {"sharpness": 1.0, "candidates": 2, "learning_rate": 1e-2, "batch_size": 2}
+        average, report = train_base(transformer, [editing_set], minutes=0, fast=False, **options)
+        assert report["steps"] == 1
+        return transformer.state_dict(), average.state_dict()
 
-
-@pytest.mark.slow
-def test_processes_end_with_the_same_weights(editing_set, tmp_path):
-    run_ranks(_train, tmp_path, editing_set, count=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert first["moved"]
-    assert first["report"]["steps"] == second["report"]["steps"] == 1
-    for name, value in first["weights"].items():
-        torch.testing.assert_close(value, second["weights"][name], atol=0, rtol=0)
-
-
-def _average(folder: Path) -> None:
-    rank, count = rank_and_count()
-    network = nn.Linear(1, 1, bias=False)
-    nn.init.ones_(network.weight)
-    averaging = averaging_gradients(network)
-    averaging(torch.tensor([[float(rank)]])).sum().backward()
-    assert network.weight.grad is not None
-    torch.save((network.weight.grad.item(), agree(10.0 + rank), count), folder / f"{rank}.pt")
-
-
-def _fail_second() -> None:
-    if rank_and_count()[0] == 1:
-        raise RuntimeError("this one fails")
-
-
-@pytest.mark.slow
-def test_processes_average_their_gradients_and_agree_on_the_first_one_s_number(tmp_path):
-    run_ranks(_average, tmp_path, count=2)
-    assert [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)] == [(0.5, 10.0, 2)] * 2
-
-
-@pytest.mark.slow
-def test_an_error_in_one_process_ends_all_and_is_raised():
-    with pytest.raises(Exception, match="this one fails"):
-        run_ranks(_fail_second, count=2)
-
-
-def test_outside_of_a_group_there_is_one_process():
-    network = nn.Linear(1, 1)
-    assert (rank_and_count(), agree(0.5)) == ((0, 1), 0.5)
-    assert averaging_gradients(network) is network
+    (weights, average), (again, _) = trained(), trained()
+    start = tiny_transformer(0, layers=1, heads=1).state_dict()
+    assert any(not torch.equal(value, start[name]) for name, value in average.items())
+    for name, value in weights.items():
+        torch.testing.assert_close(value, again[name], atol=0, rtol=0)

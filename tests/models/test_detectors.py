@@ -32,11 +32,15 @@ def image():
 
 
 def test_largest_face_is_taken_where_no_box_is_given():
-    assert choose_face(BOXES, POINTS, None)[0] == (0.0, 1.0)
+    found = choose_face(BOXES, POINTS, None)
+    assert found.points[0] == (0.0, 1.0)
+    assert found.box == (0, 0, 40, 40)
 
 
 def test_face_in_the_box_is_taken_and_no_other():
-    assert choose_face(BOXES, POINTS, (49, 49, 71, 71))[0] == (50.0, 51.0)
+    found = choose_face(BOXES, POINTS, (49, 49, 71, 71))
+    assert found.points[0] == (50.0, 51.0)
+    assert found.box == (50, 50, 70, 70)
     assert choose_face(BOXES, POINTS, (80, 80, 90, 90)) is None
     assert choose_face(BOXES[:0], POINTS[:0], None) is None
 
@@ -59,6 +63,13 @@ def test_template_needs_a_box_unless_the_image_may_stand_for_it(image):
     assert whole.identity != BoxTemplate().identity
 
 
+def test_template_knows_no_box_but_the_given_one(image):
+    whole = BoxTemplate(whole_image=True)
+    assert whole.locate(image).box is None
+    assert whole.locate(image, (1, 2, 30, 40)).box == (1, 2, 30, 40)
+    assert BoxTemplate().locate(image) is None
+
+
 # ---- MTCNN ----------------------------------------------------------------------------------
 
 
@@ -67,11 +78,14 @@ def test_mtcnn_finds_the_points_of_a_rendered_head():
     from pixelsmile.faces.human import HumanFaces
 
     face = HumanFaces().render(9000, {}, size=192)
-    found = MtcnnDetector()(Image.fromarray(face.image), None)
+    located = MtcnnDetector().locate(Image.fromarray(face.image))
+    found = located.points
     true = np.array(face.landmarks)
     eyes = np.linalg.norm(true[1] - true[0])
     error = np.linalg.norm(np.array(found) - true, axis=1).mean()
     assert error < 0.25 * eyes  # this head is turned
+    inside = np.clip(found, located.box[:2], located.box[2:])
+    np.testing.assert_allclose(inside, found)
     assert MtcnnDetector()(Image.fromarray(face.image), (0, 0, 3, 3)) is None
 
 

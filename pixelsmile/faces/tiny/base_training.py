@@ -19,7 +19,6 @@ from diffusers import QwenImageTransformer2DModel
 from torch import Tensor, nn
 
 from pixelsmile.conditioning import join_suffix
-from pixelsmile.faces.tiny.ranks import agree, averaging_gradients, rank_and_count
 from pixelsmile.faces.tiny.training import Budget, apply_step, one_cycle
 from pixelsmile.flow import add_noise, velocity
 from pixelsmile.models.denoiser import pack_latents
@@ -103,13 +102,11 @@ def train_base(
     sharpness: float,
     candidates: int,
     learning_rate: float,
-    batch_size: int = 8,
+    batch_size: int = 16,
     seed: int = 0,
     fast: bool = True,
 ) -> tuple[QwenImageTransformer2DModel, dict[str, float]]:
     """Train in place for a time, and return the running average of the weights and the steps.
-
-    Within `run_ranks` each process takes a batch of its own.
 
     Args:
         transformer: Untrained, or to be continued.
@@ -120,34 +117,31 @@ def train_base(
             large is exact.
         candidates: How many of an image's highest scores a label is drawn from; 1 is exact.
         learning_rate: Peak of the schedule.
-        batch_size: Images a step and process.
+        batch_size: Images a step.
         seed: Of order, labels and noise.
         fast: Compile, and compute in bf16.
     """
-    rank, count = rank_and_count()
-    shared = torch.Generator().manual_seed(seed)  # prompt lengths, which all processes share
-    generator = torch.Generator().manual_seed(seed * count + rank)
+    generator = torch.Generator().manual_seed(seed)
     transformer.train()
     average = copy.deepcopy(transformer).eval().requires_grad_(False)
     if fast:
         transformer.compile_repeated_blocks(dynamic=False)  # one compilation per prompt length
-    network = averaging_gradients(transformer)
     optimizer = torch.optim.AdamW(
         transformer.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
     )
-    budget = Budget(minutes, name="base", agree=agree)
+    budget = Budget(minutes, name="base")
     strengths = [data.scores.amax(1) for data in sets]
     weight = change_map(sets[0])[:, None]
     shares = torch.tensor([1 - _OTHER_SHARE * (len(sets) - 1), *[_OTHER_SHARE] * (len(sets) - 1)])
     for fraction in budget:
-        number = int(torch.multinomial(shares, 1, generator=shared))
+        number = int(torch.multinomial(shares, 1, generator=generator))
         rows = draw_rows(strengths[number], batch_size, generator)
         noise, sigma, text, clean, source = _draw_batch(
             sets[number], rows, generator, sharpness=sharpness, candidates=candidates
         )
         noisy = add_noise(clean, noise, sigma)
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            predicted = _predict(network, noisy, sigma, source, text)
+            predicted = _predict(transformer, noisy, sigma, source, text)
         error = predicted.float() - pack_latents(velocity(clean, noise))
         loss = (weight * error.square()).mean()
         apply_step(loss, optimizer, learning_rate * one_cycle(fraction, warm_up=0.03), clip=1.0)

@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -36,7 +35,6 @@ from pixelsmile.faces.tiny.card import write_card
 from pixelsmile.faces.tiny.clip_training import train_clip
 from pixelsmile.faces.tiny.encoding import encode_latents, encode_texts, pair_up
 from pixelsmile.faces.tiny.judge_training import train_judge
-from pixelsmile.faces.tiny.ranks import rank_and_count, run_ranks
 from pixelsmile.faces.tiny.recogniser_training import train_recognisers
 from pixelsmile.faces.tiny.renders import Labels, base_plan, join, judge_plan, render_set
 from pixelsmile.faces.tiny.training import Recipe
@@ -161,7 +159,7 @@ class Rebuild:
         return self.train_transformer(self.work / "base", out, self.config.confusion)
 
     def train_transformer(self, start: Path, out: Path, settings: DictConfig) -> dict[str, Any]:
-        """Train a transformer in one process per core, from one folder to another.
+        """Train a transformer from one folder to another.
 
         Args:
             start: Where it begins.
@@ -169,11 +167,12 @@ class Rebuild:
             settings: `repeat`, domains to draw from, each as often as it is named; the others are
                 of `train_base`.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            report = Path(folder) / "report.json"
-            arguments = (self.config, start, out, report, settings)
-            run_ranks(_train_rank, *arguments, count=self.config.threads)
-            return json.loads(report.read_text())
+        transformer = QwenImageTransformer2DModel.from_pretrained(start, torch_dtype=torch.float32)
+        sets = [self.editing_set(size, settings.repeat) for size in TEXT_SIZES]
+        options = {str(name): value for name, value in settings.items() if name != "repeat"}
+        average, report = train_base(transformer, sets, fast=self.config.fast, **options)
+        save_part(average, out)
+        return report
 
     def editing_set(self, text_size: int, domains: Sequence[str]) -> EditingSet:
         """Return what was encoded of some domains, for one size of the VL image."""
@@ -230,17 +229,3 @@ def _run_chain(config: DictConfig, names: Sequence[str], cores: Sequence[int]) -
     os.sched_setaffinity(0, cores)
     torch.set_num_threads(len(cores))
     Rebuild(config).run_stages(names)
-
-
-def _train_rank(
-    config: DictConfig, start: Path, out: Path, report: Path, settings: DictConfig
-) -> None:
-    """Train a transformer together with the other processes; the first one saves it."""
-    transformer = QwenImageTransformer2DModel.from_pretrained(start, torch_dtype=torch.float32)
-    rebuild, repeat = Rebuild(config), settings.repeat
-    sets = [rebuild.editing_set(size, repeat) for size in TEXT_SIZES]
-    options = {str(name): value for name, value in settings.items() if name != "repeat"}
-    average, steps = train_base(transformer, sets, fast=config.fast, **options)
-    if rank_and_count()[0] == 0:
-        save_part(average, out)
-        report.write_text(json.dumps(steps))

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +46,6 @@ class Budget:
             first step, which compiles and allocates.
         steps: Exact number of steps instead.
         name: What is trained, for the log.
-        agree: Makes one number of those of several processes, which must stop together.
 
     Attributes:
         loss: Latest loss, for the log; whoever iterates may set it.
@@ -58,7 +57,6 @@ class Budget:
     steps: int | None = None
     name: str = "training"
     loss: float = math.nan
-    agree: Callable[[float], float] = float
 
     def __post_init__(self) -> None:
         """Start the counts."""
@@ -75,7 +73,7 @@ class Budget:
             now = time.monotonic()
             started = started or now
             self.seconds = now - started
-            fraction = self.agree(self._fraction())
+            fraction = self._fraction()
             if now - shown > _LOG_SECONDS:
                 shown = now
                 share = 100 * fraction

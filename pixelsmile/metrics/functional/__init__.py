@@ -1,10 +1,12 @@
 """The formulas of FFE-Bench as pure functions; the classes of `pixelsmile.metrics` hold the sums.
 
-`harmonic_editing_score`, `control_linearity_score` and `identity_similarity` return one value per
-image or curve, because a table of results needs those; the others return a rate.
+`both_strongest`, `harmonic_editing_score`, `control_linearity_score` and `identity_similarity`
+return one value per image or curve, because a table of results needs those; the others return a
+rate.
 """
 
 from pixelsmile.metrics.functional.accuracy import expression_accuracy
+from pixelsmile.metrics.functional.blending import both_strongest
 from pixelsmile.metrics.functional.confusion import (
     confusion_table,
     mean_structural_confusion_rate,
@@ -14,6 +16,7 @@ from pixelsmile.metrics.functional.identity import identity_similarity, recognis
 from pixelsmile.metrics.functional.linearity import constant_curves, control_linearity_score
 
 __all__ = [
+    "both_strongest",
     "confusion_table",
     "constant_curves",
     "control_linearity_score",

@@ -15,7 +15,7 @@ def expression_accuracy(
     expressions: Sequence[int] | None = None,
     num_expressions: int = 12,
 ) -> Tensor:
-    """Share of images whose dominant expression is the one asked for, (), float32, in [0, 1].
+    """Share of images whose dominant expression is the one asked for, (), float64, in [0, 1].
 
     The dominant expression is the argmax over all K scores, also for a subset: Acc-6 counts the
     images *requested* to show one of the six, and an image seen as one of the other six is wrong.
@@ -34,11 +34,11 @@ def expression_accuracy(
 
     Example:
         >>> predicted, requested = torch.tensor([0, 2, 2]), torch.tensor([0, 1, 2])
-        >>> expression_accuracy(predicted, requested, expressions=[0, 1])
-        tensor(0.5000)
+        >>> expression_accuracy(predicted, requested, expressions=[0, 1]).item()
+        0.5
     """
     correct, counted = accuracy_counts(predicted, requested, expressions, num_expressions)
-    return (correct.double() / counted).float()
+    return correct.double() / counted
 
 
 def accuracy_counts(

@@ -38,7 +38,7 @@ def confusion_table(requested: Tensor, predicted: Tensor, num_expressions: int) 
 
 
 def mean_structural_confusion_rate(counts: Tensor, pairs: Pairs) -> Tensor:
-    """Average the bidirectional confusion rates of the pairs, (), float32, in [0, 1].
+    """Average the bidirectional confusion rates of the pairs, (), float64, in [0, 1].
 
     Eq. 1: C_ij is the share of the images edited toward i whose dominant expression is j.
     Eq. 2: BCR(i, j) = (C_ij + C_ji) / 2. Lower is better; near 0.5 a model collapses the pair onto
@@ -55,8 +55,8 @@ def mean_structural_confusion_rate(counts: Tensor, pairs: Pairs) -> Tensor:
 
     Example:
         >>> counts = torch.tensor([[3, 1], [2, 2]])
-        >>> mean_structural_confusion_rate(counts, [(0, 1)])
-        tensor(0.3750)
+        >>> mean_structural_confusion_rate(counts, [(0, 1)]).item()
+        0.375
     """
     if counts.dim() != 2 or counts.shape[0] != counts.shape[1]:
         raise ValueError(
@@ -68,7 +68,7 @@ def mean_structural_confusion_rate(counts: Tensor, pairs: Pairs) -> Tensor:
     requests = table.sum(dim=1)
     forth = table[first, second] / requests[first]  # 0 / 0 is nan, as it should be
     back = table[second, first] / requests[second]
-    return ((forth + back) / 2).mean().float()
+    return ((forth + back) / 2).mean()
 
 
 def check_pairs(pairs: Pairs, num_expressions: int) -> None:

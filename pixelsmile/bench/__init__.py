@@ -1,0 +1,1 @@
+"""FFE-Bench: tasks, edits, judgements, identity, numbers and the report, each kept on disk."""

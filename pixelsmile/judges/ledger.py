@@ -1,0 +1,284 @@
+"""Answers of judges on disk: append-only, whole lines, one writer, nothing twice.
+
+A ledger is two files of JSON lines. `judge.jsonl` has one line per final answer. Beside it
+`judge.attempts.jsonl` has two lines per question put to a paid service: one before it is sent and
+one when its outcome is known. So whatever stops the process, every question is accounted for: an
+attempt without an outcome was sent, and what it cost never reached us.
+"""
+
+import fcntl
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pixelsmile.errors import UserError, naming
+from pixelsmile.judges.base import Usage
+
+Row = dict[str, Any]
+
+OK, UNREADABLE, REFUSED = "ok", "unreadable", "refused"
+"""Outcomes of attempts that brought an answer; all others are failures, see `remote`."""
+
+LOST = ("timeout", "dropped", "broken")
+"""Outcomes after which the service may have counted tokens that it never told."""
+
+_ANSWER = ("key", "id", "repeat", "status", "reason", "scores", "raw", "usage")
+_FINAL = ("ok", "invalid", "refused")
+
+
+@dataclass
+class Attempt:
+    """One question put to a service.
+
+    Attributes:
+        name: Its key and number, unique in the ledger.
+        outcome: None while it is open, or after a crash for ever.
+        raw: What came back.
+        reason: What was wrong with it.
+        usage: Tokens, where the service told.
+    """
+
+    name: str
+    outcome: str | None = None
+    raw: str = ""
+    reason: str = ""
+    usage: Usage | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Tell whether its cost, if any, is unknown."""
+        return self.outcome is None or self.outcome in LOST
+
+
+class Ledger:
+    """The answers of one file, open for adding more.
+
+    Args:
+        path: Of the answers, such as `runs/mine/judge.jsonl`; attempts get a file beside it.
+
+    Raises:
+        UserError: If another process writes to it, or a line is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = Path(path)
+        self._answers = LineFile(path)
+        try:
+            self._attempts = LineFile(attempts_path(path))
+        except BaseException:
+            self._answers.close()
+            raise
+        try:
+            self.answers = answers_by_key(self._answers.rows, path)
+            self.attempts = attempts_by_key(self._attempts.rows)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others write."""
+        self._answers.close()
+        self._attempts.close()
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Append final answers; they are on disk when this returns."""
+        rows = list(rows)
+        for row in rows:
+            if row["key"] in self.answers:
+                raise AssertionError(f"The answer {row['key']} was given before.")
+        self._answers.append(rows)
+        self.answers |= {row["key"]: row for row in rows}
+
+    def begin(self, key: str) -> Attempt:
+        """Note that a question is about to be sent."""
+        attempt = Attempt(f"{key}-{len(self.attempts[key])}")
+        self._attempts.append([{"attempt": attempt.name, "key": key, "sent": now()}])
+        self.attempts[key].append(attempt)
+        return attempt
+
+    def end(
+        self, attempt: Attempt, outcome: str, *, raw: str, reason: str, usage: Usage | None
+    ) -> None:
+        """Note what became of a question."""
+        row = {"outcome": outcome, "raw": raw, "reason": reason, "usage": usage and asdict(usage)}
+        self._attempts.append([{"attempt": attempt.name, **row, "ended": now()}])
+        attempt.outcome, attempt.raw, attempt.reason, attempt.usage = outcome, raw, reason, usage
+
+
+class LineFile:
+    """A file of JSON objects, one a line, that only grows.
+
+    A line that a crash has torn is at the end, and is cut off when the file is next opened.
+
+    Args:
+        path: Made with its folders where it is missing.
+
+    Raises:
+        UserError: If another process has it open for writing, or a whole line is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: name a file, such as {path / 'judge.jsonl'}.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b", buffering=0)
+        try:
+            self._lock()
+            self._file.seek(0)
+            data = self._file.readall()
+            whole = data[: data.rfind(b"\n") + 1]
+            self.rows = parse_lines(whole, path)
+            self._mend(data[len(whole) :], len(whole))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"Another process is writing {self.path}: wait for it, or choose another folder."
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+
+    def _mend(self, tail: bytes, length: int) -> None:
+        """Give a whole last line its line break; cut off a torn one."""
+        if tail and (row := _row(tail)) is not None:
+            self._write(b"\n", length + len(tail))
+            self.rows.append(row)
+        elif tail:
+            self._file.truncate(length)
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add lines; they are on disk when this returns, all or, on a full disk, none.
+
+        Raises:
+            OSError: If they cannot be written; it names the file.
+        """
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        if text:
+            self._write(text.encode(), os.fstat(self._file.fileno()).st_size)
+
+    def _write(self, data: bytes, length: int) -> None:
+        with naming(self.path):
+            try:
+                while data:
+                    data = data[self._file.write(data) :]
+                os.fsync(self._file.fileno())
+            except OSError:
+                self._file.truncate(length)
+                raise
+
+    def close(self) -> None:
+        """Release the file and its lock."""
+        self._file.close()
+
+
+def attempts_path(path: Path) -> Path:
+    """Return the file of the attempts that belongs to a file of answers."""
+    return path.with_name(f"{path.stem}.attempts{path.suffix}")
+
+
+def now() -> str:
+    """Return the time of day in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def parse_lines(data: bytes, path: Path) -> list[Row]:
+    """Return the objects of whole lines.
+
+    Raises:
+        UserError: If a line is not a JSON object; it names file and line.
+    """
+    rows = []
+    for number, line in enumerate(data.splitlines(), 1):
+        row = _row(line)
+        if row is None:
+            raise UserError(
+                f"{path}, line {number} is damaged: delete that line and run again; what it held "
+                "is asked for once more."
+            )
+        rows.append(row)
+    return rows
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def read_answers(path: str | os.PathLike[str]) -> dict[str, Row]:
+    """Return the final answers of a file by key, in its order; also while others write to it.
+
+    Raises:
+        UserError: If the file is missing, a whole line is damaged, or an answer is there twice.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(
+            f"No answers of a judge in {path}: judge first, or name the file."
+        ) from None
+    return answers_by_key(parse_lines(data[: data.rfind(b"\n") + 1], path), path)
+
+
+def read_attempts(path: str | os.PathLike[str]) -> dict[str, list[Attempt]]:
+    """Return the attempts that belong to a file of answers, by key; none where nothing was paid."""
+    file = attempts_path(Path(path))
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return {}
+    return attempts_by_key(parse_lines(data[: data.rfind(b"\n") + 1], file))
+
+
+def answers_by_key(rows: Iterable[Row], path: Path) -> dict[str, Row]:
+    """Return final answers by key.
+
+    Raises:
+        UserError: If a line is no answer, or two lines answer the same question.
+    """
+    answers: dict[str, Row] = {}
+    for number, row in enumerate(rows, 1):
+        lacking = [name for name in _ANSWER if name not in row]
+        if lacking or row["status"] not in _FINAL:
+            what = f"lacks {lacking[0]!r}" if lacking else f"has status {row['status']!r}"
+            raise UserError(f"{path}, line {number} {what}: delete the line and run again.")
+        if row["key"] in answers:
+            raise UserError(
+                f"{path}, line {number} answers {row['id']!r} a second time: delete one of the two."
+            )
+        answers[row["key"]] = row
+    return answers
+
+
+def attempts_by_key(rows: Iterable[Mapping[str, Any]]) -> defaultdict[str, list[Attempt]]:
+    """Put the beginnings and the ends of attempts together."""
+    attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+    names: dict[str, Attempt] = {}
+    for row in rows:
+        if "key" in row:
+            attempts[row["key"]].append(Attempt(row["attempt"]))
+            names[row["attempt"]] = attempts[row["key"]][-1]
+        elif attempt := names.get(row["attempt"]):
+            attempt.outcome, attempt.raw, attempt.reason = row["outcome"], row["raw"], row["reason"]
+            attempt.usage = Usage.from_row(row["usage"])
+    return attempts
