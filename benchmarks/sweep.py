@@ -148,7 +148,8 @@ def time_all(editor: ExpressionEditor, plain: PerPicture, face: Face, repetition
     apart = float((exact - pictures["stock, per picture"]).abs().max())
     if apart > TOLERANCE:
         raise SystemExit(f"exact differs from stock by {apart:.1e}, more than {TOLERANCE:.0e}.")
-    table = Table(title=f"60 pictures, {editor.num_steps} steps, median of {repetitions} rounds")
+    shown = f"median of {repetitions} rounds" if repetitions else "one round, not warmed up"
+    table = Table(title=f"60 pictures, {editor.num_steps} steps, {shown}")
     for title in ("", "s", "times as fast", "largest difference to stock", "mean"):
         table.add_column(title, justify="left" if not title else "right")
     for name, seconds in times.items():
