@@ -22,7 +22,6 @@ from pixelsmile.bench.compare import compare, say, write_comparison
 from pixelsmile.bench.editors import Editor
 from pixelsmile.bench.folder import BenchFolder, existing_folder, open_folder
 from pixelsmile.bench.identity import Landmarks, named
-from pixelsmile.bench.measure import TITLES
 from pixelsmile.bench.protocol import Protocol
 from pixelsmile.bench.report import SETTINGS, write_report
 from pixelsmile.bench.stages import edit_tasks, judge_edits, measure_identity, place_tasks
@@ -32,6 +31,7 @@ from pixelsmile.errors import UserError
 from pixelsmile.files import whole_file
 from pixelsmile.judges import build_judge
 from pixelsmile.lora.facts import code_commit
+from pixelsmile.scoring import METRIC_TITLES
 from pixelsmile.stack import quiet
 
 _SHOWN = 5
@@ -130,7 +130,7 @@ def results_table(summary: dict[str, Any]) -> Table:
         for name, number in summary[setting].items():
             table.add_row(
                 setting,
-                TITLES[name],
+                METRIC_TITLES[name],
                 f"{number['value']:.3f}",
                 f"[{number['low']:.3f}, {number['high']:.3f}]",
                 f"{number['n']} of {number['of']}",

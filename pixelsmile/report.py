@@ -8,18 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from pixelsmile.files import whole_file
-from pixelsmile.scoring import METRIC_NAMES, Measured
+from pixelsmile.scoring import LOWER_IS_BETTER, METRIC_NAMES, METRIC_TITLES, Measured
 
 Results = Mapping[str, Measured]
 
 _TITLES = {
-    "mscr": "mSCR (lower is better)",
-    "acc_6": "Acc-6",
-    "acc_12": "Acc-12",
-    "cls_6": "CLS-6",
-    "cls_12": "CLS-12",
-    "hes": "HES",
-    "id_sim": "ID Sim",
+    name: f"{title} (lower is better)" if name in LOWER_IS_BETTER else title
+    for name, title in METRIC_TITLES.items()
 }
 
 

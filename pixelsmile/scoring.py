@@ -21,8 +21,22 @@ from pixelsmile.metrics import (
     MeanStructuralConfusionRate,
 )
 
-METRIC_NAMES = ("mscr", "acc_6", "acc_12", "cls_6", "cls_12", "hes", "id_sim")
+METRIC_TITLES = {
+    "mscr": "mSCR",
+    "acc_6": "Acc-6",
+    "acc_12": "Acc-12",
+    "cls_6": "CLS-6",
+    "cls_12": "CLS-12",
+    "hes": "HES",
+    "id_sim": "ID Sim",
+}
+"""The names that people read, by those of `metrics.json`."""
+
+METRIC_NAMES = tuple(METRIC_TITLES)
 """Keys of `metrics.json`, in the order of the table."""
+
+LOWER_IS_BETTER = ("mscr",)
+"""Of the metrics; more of any other is better."""
 
 _BASIC = [index(name) for name in BASIC]
 

@@ -14,8 +14,8 @@ from typing import Protocol
 from scipy.stats import t as student
 
 from pixelsmile.ablation.results import EARLY_LOSS, Result
-from pixelsmile.ablation.rows import FULL, MEAD, TABLE_3
-from pixelsmile.scoring import METRIC_NAMES
+from pixelsmile.ablation.rows import FULL, MEAD, TABLE_3, rows_of
+from pixelsmile.scoring import LOWER_IS_BETTER, METRIC_NAMES
 
 HELD, NOT_HELD, UNCLEAR, NOT_RUN = "held", "not held", "unclear", "not run"
 
@@ -27,7 +27,6 @@ RULE = (
     "unclear otherwise."
 )
 
-LOWER_IS_BETTER = "mscr"
 _ALL = tuple(row.name for row in TABLE_3)
 _NOTHING = 1e-12  # what rounding leaves of a difference of nothing
 
@@ -145,11 +144,11 @@ class Claim:
 
 
 def _behind(row: str, *metrics: str) -> tuple[Comparison, ...]:
-    return tuple(Against(row, name, higher=name == LOWER_IS_BETTER) for name in metrics)
+    return tuple(Against(row, name, higher=name in LOWER_IS_BETTER) for name in metrics)
 
 
 def _ahead(row: str, *metrics: str) -> tuple[Comparison, ...]:
-    return tuple(Against(row, name, higher=name != LOWER_IS_BETTER) for name in metrics)
+    return tuple(Against(row, name, higher=name not in LOWER_IS_BETTER) for name in metrics)
 
 
 CLAIMS = (
@@ -299,8 +298,3 @@ def in_the_paper(comparison: Comparison) -> float:
     if getattr(comparison, "metric", METRIC_NAMES[0]) not in METRIC_NAMES:
         return math.nan
     return comparison.difference(values, _ALL)
-
-
-def rows_of(domain: str) -> tuple[str, ...]:
-    """Return the names of the rows of Table 3 that a domain has."""
-    return tuple(row.name for row in TABLE_3 if domain in row.domains)

@@ -20,15 +20,13 @@ from pixelsmile.ablation.claims import (
     Verdict,
     in_the_paper,
     overall,
-    rows_of,
     verdicts,
 )
 from pixelsmile.ablation.results import EARLY_LOSS, Result, Summary, early, summarise
-from pixelsmile.ablation.rows import FULL, TABLE_3
-from pixelsmile.bench.measure import TITLES
+from pixelsmile.ablation.rows import FULL, TABLE_3, rows_of
 from pixelsmile.bench.paper import JUDGE
 from pixelsmile.errors import UserError
-from pixelsmile.scoring import METRIC_NAMES
+from pixelsmile.scoring import METRIC_NAMES, METRIC_TITLES
 
 _EARLY = "early loss"
 _ASYMMETRIC = "without_symmetric"
@@ -58,7 +56,7 @@ def results_table(results: Sequence[Result], domain: str) -> Table:
 
 
 def _title(metric: str) -> str:
-    return f"{TITLES.get(metric, metric)}"
+    return METRIC_TITLES.get(metric, metric)
 
 
 def _mean(summary: Summary, metric: str) -> str:

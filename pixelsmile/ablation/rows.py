@@ -99,6 +99,11 @@ def asked_rows(
     return rows
 
 
+def rows_of(domain: str) -> tuple[str, ...]:
+    """Return the names of the rows of Table 3 that a domain has."""
+    return tuple(row.name for row in TABLE_3 if domain in row.domains)
+
+
 def _row_of_table(name: str) -> Row:
     if name not in _NAMED:
         raise UserError(

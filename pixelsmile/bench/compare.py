@@ -9,13 +9,13 @@ from rich.table import Table
 
 from pixelsmile.bench import bootstrap
 from pixelsmile.bench.folder import BenchFolder
-from pixelsmile.bench.measure import TITLES
 from pixelsmile.bench.parts import by_face, parts
-from pixelsmile.bench.report import LOWER_IS_BETTER, as_json
+from pixelsmile.bench.report import as_json
 from pixelsmile.bench.summary import tasks_digest
 from pixelsmile.bench.table import read_table
 from pixelsmile.errors import UserError
 from pixelsmile.files import whole_file
+from pixelsmile.scoring import LOWER_IS_BETTER, METRIC_TITLES
 
 Row = dict[str, Any]
 
@@ -77,7 +77,7 @@ def in_words(row: Row, first: str, second: str) -> str:
         word = "better" if (word == "higher") != (row["metric"] in LOWER_IS_BETTER) else "worse"
     if row["verdict"] == REAL:
         return f"{second} is {word} than {first}"
-    return f"{second} may be {word}; unclear, as {len(TITLES) + 1} metrics were looked at"
+    return f"{second} may be {word}; unclear, as {len(METRIC_TITLES) + 1} metrics were looked at"
 
 
 def _row(
@@ -156,7 +156,7 @@ def cells(row: Row) -> list[str]:
     """Return the cells of a row as text."""
     return [
         row["setting"],
-        TITLES[row["metric"]],
+        METRIC_TITLES[row["metric"]],
         f"{row['first']:.3f}",
         f"{row['second']:.3f}",
         f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
@@ -172,7 +172,9 @@ def say(comparison: Mapping[str, Any], console: Console) -> None:
     console.print(comparison_table(comparison))
     for kind in (REAL, UNCLEAR, NOT_SHOWN):
         rows = [row for row in comparison["rows"] if row["verdict"] == kind]
-        words = [f"{TITLES[row['metric']]} ({row['setting']}), {row['in_words']}" for row in rows]
+        words = [
+            f"{METRIC_TITLES[row['metric']]} ({row['setting']}), {row['in_words']}" for row in rows
+        ]
         text = f"{kind}: {'; '.join(words) or 'none'}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 

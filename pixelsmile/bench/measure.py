@@ -41,15 +41,6 @@ GENERAL = ("mscr", "acc_6", "acc_12", "id_sim")
 LINEAR = ("cls_6", "cls_12", "id_sim", "hes")
 """Metrics of Table 2, in its order."""
 
-TITLES = {
-    "mscr": "mSCR",
-    "acc_6": "Acc-6",
-    "acc_12": "Acc-12",
-    "cls_6": "CLS-6",
-    "cls_12": "CLS-12",
-    "hes": "HES",
-    "id_sim": "ID Sim",
-}
 
 _BASIC = [index(name) for name in BASIC]
 

@@ -14,19 +14,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from pixelsmile.bench import figures, paper
 from pixelsmile.bench.folder import BenchFolder
-from pixelsmile.bench.measure import GENERAL, LINEAR, TITLES
+from pixelsmile.bench.measure import GENERAL, LINEAR
 from pixelsmile.bench.summary import Summary, summarise
 from pixelsmile.bench.table import Edit, read_table
 from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.files import whole_file
+from pixelsmile.scoring import LOWER_IS_BETTER, METRIC_TITLES
 
 SETTINGS = (
     ("general", "table_1", "Table 1", "General editing", GENERAL),
     ("linear", "table_2", "Table 2", "Linear control", LINEAR),
 )
 """Setting, table of the paper, its name, ours, and the metrics in its order."""
-
-LOWER_IS_BETTER = ("mscr",)
 
 
 def write_report(folder: BenchFolder, beside: Sequence[BenchFolder] = ()) -> Summary:
@@ -142,7 +141,7 @@ def _table(
     runs: Sequence[Summary],
 ) -> dict[str, Any]:
     """Return a table of the paper with our rows below it."""
-    heads = [f"{TITLES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in metrics]
+    heads = [f"{METRIC_TITLES[name]} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in metrics]
     return {
         "title": title,
         "printed": printed,

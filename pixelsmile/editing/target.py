@@ -128,8 +128,7 @@ def find_strength(
         embedded = scorer.identities(images, points.expand(len(images), -1, -1))
         cosines = torch.cosine_similarity(reference.expand_as(embedded), embedded, dim=-1).mean(0)
         pictures.update(zip(strengths, images, strict=True))
-        rows = zip(strengths, scores.tolist(), cosines.tolist(), strict=True)
-        return [Reading(*row) for row in rows]
+        return list(map(Reading, strengths, scores.tolist(), cosines.tolist()))
 
     try:
         best = search(measure, score, min_identity, strength_max, tolerance)
