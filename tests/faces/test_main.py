@@ -17,6 +17,7 @@ FAKE = "generator._target_=fake_faces.FakeFaces"
 
 
 def start(*arguments, cwd, **environment):
+    """Start the command as a terminal does: a shell's background jobs ignore Ctrl-C."""
     return subprocess.Popen(
         [sys.executable, "-m", "pixelsmile.faces", FAKE, "size=32", *arguments],
         cwd=cwd,
@@ -25,6 +26,7 @@ def start(*arguments, cwd, **environment):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -89,7 +91,7 @@ def test_a_stopped_run_leaves_no_set_and_no_process_and_is_continued(
 ):
     out, partial = tmp_path / "set", tmp_path / "set.partial"
     arguments = ("identities=6", f"out={out}", "workers=2")
-    process = start(*arguments, cwd=tmp_path, FAKE_DELAY="0.06")
+    process = start(*arguments, cwd=tmp_path, FAKE_DELAY="0.02")
     wait_for(lambda: len(list(partial.glob("records/*.json"))) >= 2)
     if end == signal.SIGKILL:
         process.kill()
