@@ -18,6 +18,7 @@ from pixelsmile.data.images import Sizes
 from pixelsmile.data.samples import Sample
 from pixelsmile.files import whole_file
 from pixelsmile.module import PixelSmile
+from pixelsmile.parallel import spread_like, whole
 from pixelsmile.pictures import confusion_picture, strip_sheet
 
 
@@ -31,13 +32,13 @@ class ValidationPictures(Callback):
         """
         module: PixelSmile = pl_module
         board = next((log for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
-        if board is None or not trainer.is_global_zero:
+        if board is None or module.confusion is None or not trainer.is_global_zero:
             return
         writer, step = board.experiment, trainer.global_step
         for edits in module.examples:
             sheet = strip_sheet(edits.images, module.strengths, source=edits.source)
             writer.add_image(f"strips/identity_{edits.position}", sheet, step, dataformats="HWC")
-        picture = confusion_picture(module.metrics.confusion())
+        picture = confusion_picture(module.confusion)
         writer.add_image("confusion", picture, step, dataformats="HWC")
         for name, measured in module.results.items():
             writer.add_scalar(f"val_low/{name}", measured["low"], step)
@@ -124,8 +125,10 @@ class AdapterAverage(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin with the weights as they are, unless an average was loaded."""
         for name, parameter in _learning(pl_module):
-            start = self.average.get(name, parameter.detach().clone())
-            self.average[name] = start.to(parameter.device)
+            known = self.average.get(name)
+            self.average[name] = (
+                parameter.detach().clone() if known is None else spread_like(known, parameter)
+            )
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -163,7 +166,8 @@ class AdapterAverage(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and its age."""
-        return {"average": self.average, "updates": self.updates, "step": self.step}
+        average = {name: whole(value) for name, value in self.average.items()}
+        return {"average": average, "updates": self.updates, "step": self.step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with an average."""

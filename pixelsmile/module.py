@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from pixelsmile.conditioning import interpolate_text, join_suffix
 from pixelsmile.data.datamodule import IdentityBatch, TripletBatch
-from pixelsmile.data.order import stream_seed
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.flow import add_noise, denoise, sample_sigma, velocity
@@ -24,7 +23,10 @@ from pixelsmile.losses import IdentityLoss, SymmetricTripletLoss
 from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.backbone import Backbone
 from pixelsmile.models.sampler import sample
+from pixelsmile.parallel import norm_of
+from pixelsmile.ranks import mean_of_all
 from pixelsmile.scoring import EditingMetrics, FaceScorer
+from pixelsmile.seeds import stream_seed
 
 
 class Terms(NamedTuple):
@@ -103,6 +105,7 @@ class PixelSmile(LightningModule):
         self.seed = seed
         self.metrics = EditingMetrics()
         self.results: dict[str, Any] = {}
+        self.confusion: Tensor | None = None  # of the last validation, (12, 12)
         self.validated_step: int | None = None  # the step that `results` belong to
         self.examples: list[Edits] = []
         self.guard = StepGuard()
@@ -114,14 +117,16 @@ class PixelSmile(LightningModule):
         terms, sigma = self.terms(batch)
         weighted = self.triplet_weight * terms.triplet + self.identity_weight * terms.identity
         loss = terms.flow + weighted
-        self.guard.see(loss)
+        # What is logged, and judged as finite, is the mean over all processes.
+        active = self.identity.active(sigma).float().mean()
+        values = mean_of_all(torch.stack([loss, *terms, active]).detach())
+        self.guard.see(values[0])
         size = len(batch.source)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        for name, value in terms._asdict().items():
-            self.log(f"train/{name}", value.detach(), batch_size=size)
+        self.log("train/loss", values[0], prog_bar=True, batch_size=size)
+        for name, value in zip(Terms._fields, values[1:], strict=False):
+            self.log(f"train/{name}", value, batch_size=size)
         if self.identity_weight:
-            active = self.identity.active(sigma).float().mean()
-            self.log("train/identity_active", active, batch_size=size)
+            self.log("train/identity_active", values[-1], batch_size=size)
         return loss
 
     def terms(self, batch: TripletBatch) -> tuple[Terms, Tensor]:
@@ -168,7 +173,7 @@ class PixelSmile(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the norm of the gradient before it is clipped; skip a step that is not finite."""
         gradients = [p.grad for p in self.backbone.adapter_parameters() if p.grad is not None]
-        norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        norm = norm_of(gradients)
         taken = self.trainer.strategy.reduce_boolean_decision(self.guard.judge(norm))
         self.guard.count(taken)
         if not taken:  # without gradients the optimizer touches neither weights nor its state
@@ -201,8 +206,11 @@ class PixelSmile(LightningModule):
     def validation_step(self, batch: IdentityBatch, batch_idx: int) -> None:
         """Edit each identity into every expression at every strength, and score the edits."""
         assert self.scorer is not None
-        for row in batch.valid.nonzero().flatten().tolist():
-            edits = self.score(self.edit(batch, row), batch, row)
+        for row, valid in enumerate(batch.valid.tolist()):
+            images = self.edit(batch, row)  # also of rows that do not count, or the others wait
+            if not valid:
+                continue
+            edits = self.score(images, batch, row)
             if len(self.examples) < 2:
                 self.examples.append(edits)
 
@@ -258,6 +266,7 @@ class PixelSmile(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Compute and log every metric."""
         self.results = self.metrics.compute()
+        self.confusion = self.metrics.confusion()
         self.validated_step = self.trainer.global_step
         for name, measured in self.results.items():
             self.log(f"val/{name}", measured["value"], prog_bar=name == "mscr", sync_dist=False)

@@ -134,8 +134,11 @@ class EditingMetrics(nn.Module):
         return results
 
     def confusion(self) -> Tensor:
-        """Return the table of counts, (12, 12): rows requested, columns predicted."""
-        return self.mscr.counts
+        """Return the table of counts, (12, 12): rows requested, columns predicted.
+
+        As `compute`, it sees the rows of all processes and is called by all of them.
+        """
+        return self.mscr.table()
 
     def reset(self) -> None:
         """Forget everything that was counted."""

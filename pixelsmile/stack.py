@@ -23,6 +23,7 @@ from pixelsmile.data.splits import Faces
 from pixelsmile.errors import UserError
 from pixelsmile.models.sampler import sigma_schedule
 from pixelsmile.module import PixelSmile
+from pixelsmile.ranks import own_place
 
 OmegaConf.register_new_resolver(
     "package_folder", lambda name: str(importlib.resources.files(name)), replace=True
@@ -93,6 +94,7 @@ def build_datamodule(config: DictConfig, faces: Faces, encoded: EncodedSet) -> T
         val_batch_size=config.data.val_batch_size,
         num_workers=config.data.num_workers,
         seed=config.seed,
+        place=own_place(),
     )
 
 

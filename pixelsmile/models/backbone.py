@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from accelerate import init_empty_weights
 from diffusers import QwenImageTransformer2DModel
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
 from pixelsmile.errors import UserError
 from pixelsmile.lora import Adapter, Layer, read_adapter, write_adapter
-from pixelsmile.weights import need_weights, reading
+from pixelsmile.models.first_weights import TensorFolder, first_adapter, is_adapter, stock_name
+from pixelsmile.weights import how_to_get, need_weights, reading
 
 LORA_TARGETS = (
     "to_q",
@@ -60,6 +62,8 @@ class Backbone(nn.Module):
         dropout: Dropout on the adapter's input.
         targets: Names of the modules that get an adapter.
         gradient_checkpointing: Trade time for activation memory.
+        compile: Compile each block, without its hooks, where it is first run.
+        seed: Of the adapter's first weights, which depend on it and on their names alone.
     """
 
     def __init__(
@@ -71,8 +75,12 @@ class Backbone(nn.Module):
         dropout: float = 0.0,
         targets: Sequence[str] = LORA_TARGETS,
         gradient_checkpointing: bool = False,
+        compile: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
+        self.seed = seed
+        self.source: TensorFolder | None = None  # of a base whose weights are read later
         transformer.requires_grad_(False)
         self.lora_config = LoraConfig(
             r=rank,
@@ -87,9 +95,16 @@ class Backbone(nn.Module):
         for name, parameter in transformer.named_parameters():
             if last in name and any(f".{unused}." in name for unused in _UNUSED_IN_LAST_BLOCK):
                 parameter.requires_grad_(False)
+        if compile:
+            for block in transformer.transformer_blocks:
+                block.compile(fullgraph=True)
         if gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.transformer = transformer
+        with torch.no_grad():
+            for name, parameter in transformer.named_parameters():
+                if is_adapter(name) and not parameter.is_meta:
+                    parameter.data = self.initial(name, parameter.shape).to(parameter.device)
 
     @classmethod
     def from_pretrained(
@@ -105,14 +120,57 @@ class Backbone(nn.Module):
         Raises:
             UserError: If the folder is missing or damaged; it says how to get it.
         """
-        if isinstance(dtype, str):
-            dtype = getattr(torch, dtype)
         with reading(need_weights(folder), "transformer"):
-            base = QwenImageTransformer2DModel.from_pretrained(Path(folder), torch_dtype=dtype)
-        backbone = cls(base, **kwargs)  # pyright: ignore[reportArgumentType]
-        for parameter in backbone.adapter_parameters():
-            parameter.data = parameter.data.float()
+            base = QwenImageTransformer2DModel.from_pretrained(
+                Path(folder), torch_dtype=_dtype(dtype)
+            )
+        return cls(base, **kwargs)  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def without_weights(
+        cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: object
+    ) -> Self:
+        """Build from the `transformer` folder of a diffusers pipeline, and leave the weights there.
+
+        All parameters are on the meta device. Whoever gives them memory fills them by `initial`,
+        as `pixelsmile.parallel` does: each process its own rows.
+
+        Args:
+            folder: The folder.
+            dtype: Of the frozen base, a torch dtype or its name; adapters are float32.
+            kwargs: Passed on to `Backbone`.
+
+        Raises:
+            UserError: If the folder is missing or damaged; it says how to get it.
+        """
+        source = TensorFolder(folder)
+        with reading(source.folder, "transformer"), init_empty_weights():
+            settings = QwenImageTransformer2DModel.load_config(source.folder)
+            base = QwenImageTransformer2DModel.from_config(settings)
+        with init_empty_weights():
+            backbone = cls(base.to(_dtype(dtype)), **kwargs)  # pyright: ignore[reportArgumentType]
+        backbone.source = source
+        own = {stock_name(name) for name, _ in base.named_parameters() if not is_adapter(name)}
+        if different := sorted(own ^ source.names):
+            raise UserError(
+                f"{source.folder} differs from its config.json in {len(different)} tensors, e.g. "
+                f"{different[0]!r}: {how_to_get(source.folder)}"
+            )
         return backbone
+
+    def initial(self, name: str, shape: torch.Size, rows: slice | None = None) -> Tensor:
+        """Return some rows of a parameter as they are before training.
+
+        Args:
+            name: Of the parameter within the transformer.
+            shape: Of the whole parameter.
+            rows: Along its first dimension; None for all.
+        """
+        rows = rows or slice(None)
+        if is_adapter(name):
+            return first_adapter(name, shape, rows, rank=self.lora_config.r, seed=self.seed)
+        assert self.source is not None
+        return self.source.read(stock_name(name), rows, shape)
 
     def forward(
         self,
@@ -171,13 +229,17 @@ class Backbone(nn.Module):
             )
         set_peft_model_state_dict(self.transformer, state)
 
-    def adapter(self, facts: Mapping[str, str] | None = None) -> Adapter:
+    def adapter(
+        self, facts: Mapping[str, str] | None = None, state: Mapping[str, Tensor] | None = None
+    ) -> Adapter:
         """Return the adapter as a LoRA file holds it.
 
         Args:
             facts: What the file says about the training, see `pixelsmile.lora.facts`.
+            state: The adapter's weights, see `adapter_state`; None takes them as they are here.
         """
-        state = {name: value.detach().cpu() for name, value in self.adapter_state().items()}
+        state = self.adapter_state() if state is None else state
+        state = {name: value.detach().cpu() for name, value in state.items()}
         modules = sorted(
             name.removesuffix(".lora_A.weight") for name in state if name.endswith("lora_A.weight")
         )
@@ -191,14 +253,20 @@ class Backbone(nn.Module):
         }
         return Adapter(layers, facts or {})
 
-    def save_adapter(self, folder: str | Path, facts: Mapping[str, str] | None = None) -> Path:
+    def save_adapter(
+        self,
+        folder: str | Path,
+        facts: Mapping[str, str] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> Path:
         """Write `pytorch_lora_weights.safetensors` as diffusers loads it: with rank and alpha.
 
         Args:
             folder: Is made if missing; the file is there whole or not at all.
             facts: Go into the file's metadata.
+            state: The adapter's weights, see `adapter_state`; None takes them as they are here.
         """
-        return write_adapter(self.adapter(facts), Path(folder))
+        return write_adapter(self.adapter(facts, state), Path(folder))
 
     def load_adapter(self, file: str | Path, *, scale: float | None = None) -> None:
         """Load a LoRA file of any dialect; the result is what the file means at its scale.
@@ -230,6 +298,10 @@ class Backbone(nn.Module):
                 f"the base, rank and targets it was trained with (here rank {self.lora_config.r})."
             )
         set_peft_model_state_dict(self.transformer, state)
+
+
+def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+    return getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
 
 def _check_targets(transformer: nn.Module, targets: Sequence[str]) -> None:
