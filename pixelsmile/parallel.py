@@ -181,15 +181,18 @@ class ShardedStrategy(ModelParallelStrategy):
             _optimizers_to_device(self.optimizers, self.root_device)
 
     def model_to_device(self) -> None:
-        """Move everything but the backbone, whose place is where `shard` has put it."""
-        module, backbone = self.lightning_module, self._backbone
+        """Move the module, but not a backbone that stays in host memory."""
+        if not self.cpu_offload:
+            super().model_to_device()
+            return
+        module = self.lightning_module
         assert module is not None
         for child in module.children():
-            if child is not backbone:
+            if child is not self._backbone:
                 child.to(self.root_device)
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.to(self.root_device))
-        module._update_properties(device=self.root_device)  # pyright: ignore[reportAttributeAccessIssue]
+        module._device = self.root_device
 
     @property
     def _backbone(self) -> Backbone:
