@@ -1,6 +1,5 @@
 """What a run shows and keeps while it goes on."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,39 +69,6 @@ class SampleSheet(Callback):
         sheet = strip_sheet(edits.images, module.strengths, source=edits.source, truth=truth)
         with whole_file(self.path) as file:
             Image.fromarray(sheet).save(file, format="PNG")
-
-
-class StepClock(Callback):
-    """Log how long a training step takes, and the share of the time that was spent on waiting.
-
-    Waiting is what passes between two steps: reading batches that are not there yet, and saving.
-    """
-
-    def __init__(self) -> None:
-        self.started = 0.0
-        self.ended: float | None = None
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Start the clock."""
-        self.started = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Log the step that has ended."""
-        now = time.perf_counter()
-        step = now - self.started
-        pl_module.log("train/seconds_per_step", step, batch_size=1)
-        if self.ended is not None:
-            waited = self.started - self.ended
-            pl_module.log("train/waiting_share", waited / (waited + step), batch_size=1)
-        self.ended = now
-
-    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Leave validation out of the account."""
-        self.ended = None
 
 
 class AdapterAverage(Callback):

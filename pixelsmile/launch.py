@@ -119,7 +119,7 @@ def _start(command: Sequence[str], rank: int, processes: int, port: int) -> Work
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "pixelsmile",  # tells Lightning that the processes are there
     }
-    errors = tempfile.TemporaryFile() if rank else None
+    errors = tempfile.TemporaryFile() if rank else None  # noqa: SIM115 - outlives this function
     process = subprocess.Popen(
         command,
         env=environment,

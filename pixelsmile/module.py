@@ -1,7 +1,7 @@
 """The LightningModule: one training step of PixelSmile, and validation by editing.
 
-Shapes: B batch of triplets, C h w latent, H W image, L text tokens, T suffix tokens, D text width,
-S strengths, K the twelve expressions.
+Shapes: B batch of triplets, C h w latent, H W image, L text tokens, D text width, S strengths,
+K the twelve expressions.
 """
 
 from collections.abc import Callable, Iterable
@@ -115,8 +115,8 @@ class PixelSmile(LightningModule):
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
         """Return the loss of Eq. 9."""
         terms, sigma = self.terms(batch)
-        weighted = self.triplet_weight * terms.triplet + self.identity_weight * terms.identity
-        loss = terms.flow + weighted
+        loss = terms.flow + self.triplet_weight * terms.triplet
+        loss = loss + self.identity_weight * terms.identity
         # What is logged, and judged as finite, is the mean over all processes.
         active = self.identity.active(sigma).float().mean()
         values = mean_of_all(torch.stack([loss, *terms, active]).detach())
@@ -208,11 +208,9 @@ class PixelSmile(LightningModule):
         assert self.scorer is not None
         for row, valid in enumerate(batch.valid.tolist()):
             images = self.edit(batch, row)  # also of rows that do not count, or the others wait
-            if not valid:
-                continue
-            edits = self.score(images, batch, row)
-            if len(self.examples) < 2:
-                self.examples.append(edits)
+            if valid:
+                edits = self.score(images, batch, row)
+                self.examples = [*self.examples, edits][:2]
 
     def edit(self, batch: IdentityBatch, row: int) -> Tensor:
         """Return one identity in every expression and strength, (K, S, 3, H, W).

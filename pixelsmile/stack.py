@@ -105,7 +105,7 @@ def build_module(config: DictConfig) -> PixelSmile:
     tokens = (model.sizes.image // 16) ** 2
     return PixelSmile(
         backbone=instantiate(model.backbone),
-        autoencoder=instantiate(model.autoencoder).without_encoder(),
+        autoencoder=instantiate(model.autoencoder).without_encoder().in_parts(**model.decoding),
         encoder=instantiate(model.encoder),
         recogniser=instantiate(model.recogniser),
         scorer=instantiate(model.scorer),

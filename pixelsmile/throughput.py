@@ -16,9 +16,9 @@ from torch import nn
 from pixelsmile.data.datamodule import TripletBatch
 from pixelsmile.ranks import own_place
 
-STAGES = ("data", "forward", "decode", "backward", "optimizer", "validation", "other")
-"""Where time goes. `decode` is the VAE's forward; its backward counts as backward. `data` is waiting
-for a batch, `other` what remains, above all saving."""
+STAGES = ("data", "forward", "decode", "backward", "optimizer", "validation")
+"""Where time goes. `decode` is the VAE's forward; its backward counts as backward. `data` is the
+wait for a batch with what callbacks do between two steps, above all saving."""
 
 
 def num_tokens(batch: TripletBatch) -> tuple[int, int]:
@@ -171,13 +171,13 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log, every so many steps."""
-        self.watch.mark("other")  # the callbacks that come after: saving
+        self.watch.mark("data")
         boundary = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if boundary and trainer.global_step % (self.every or trainer.log_every_n_steps) == 0:
             self._log(pl_module)
 
     def _log(self, module: Any) -> None:
-        seconds = self.watch.take("other")
+        seconds = self.watch.take("data")
         total = sum(seconds.values())
         values = {
             "speed/samples": float(self.samples),
@@ -197,8 +197,8 @@ class Throughput(Callback):
         self.watch.mark("validation")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Validation ends; saving may follow."""
-        self.watch.mark("other")
+        """Validation ends."""
+        self.watch.mark("data")
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Leave the decoder alone."""

@@ -19,7 +19,6 @@ from pixelsmile.callbacks import (
     AdapterAverage,
     SampleSheet,
     StepBar,
-    StepClock,
     ValidationPictures,
 )
 from pixelsmile.ceiling import measure_ceiling
@@ -40,6 +39,7 @@ from pixelsmile.runs import CHECKPOINTS, open_run
 from pixelsmile.scoring import Measured
 from pixelsmile.signals import Stopped, StopSignals
 from pixelsmile.stack import build_datamodule, build_module, encoded_set, quiet
+from pixelsmile.throughput import Throughput
 
 
 def train(config: DictConfig) -> Path:
@@ -127,7 +127,7 @@ def build_trainer(
         logger=TensorBoardLogger(run.parent, name=run.name, version=""),
         callbacks=[
             LearningRateMonitor(logging_interval="step"),
-            StepClock(),
+            Throughput(config.throughput.peak_flops),
             ValidationPictures(),
             StepBar(),
             *callbacks,

@@ -116,8 +116,6 @@ def datamodule(place, *, people=7, batch_size=BATCH, rows=1, image=Path("none"),
 
 def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, overrides=()):
     """Train and return what was seen, and the state before and after."""
-    import torch
-    from hydra.utils import instantiate
     from lightning import Callback
 
     from pixelsmile.parallel import save_adapter, whole
@@ -152,6 +150,8 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
             "lr": 0.05,
             "momentum": 0.9,
         }
+    config.model.scorer = None  # nobody validates here
+    read = count_reads()
     module = build_module(config)
     data = datamodule(place)
     seen = {"loss": [], "norm": [], "uniform": [], "noise": []}
@@ -184,6 +184,7 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
     save_adapter(module.backbone, Path(folder) / "after", {})
     parameters = list(module.backbone.transformer.parameters())
     seen["held"] = sum(whole_or_part(p).numel() for p in parameters)
+    seen["read"] = sum(read)
     seen["total"] = sum(p.numel() for p in parameters)
     seen["dtypes"] = {
         kind: {str(p.dtype) for p in parameters if p.requires_grad == learns}
@@ -196,6 +197,22 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
     }
     seen["base"] = {name: value.clone() for name, value in base.items()} if steps < STEPS else None
     return seen
+
+
+def count_reads():
+    """Return a list that receives the size of everything that is read of the base."""
+    from pixelsmile.models.first_weights import TensorFolder
+
+    sizes = []
+    original = TensorFolder.read
+
+    def counted(self, *args):
+        part = original(self, *args)
+        sizes.append(part.numel())
+        return part
+
+    TensorFolder.read = counted
+    return sizes
 
 
 def whole_or_part(parameter):
@@ -278,15 +295,7 @@ def validate(folder, rows, image, strategy="ddp"):
     return results
 
 
-def whole_run(folder, overrides):
-    """Run a training from data to report."""
-    from pixelsmile.train import train
-    from tests.tiny_random import compose
-
-    return str(train(compose(*overrides)))
-
-
-TASKS = {"fit": fit, "validate": validate, "whole_run": whole_run}
+TASKS = {"fit": fit, "validate": validate}
 
 
 # ---- processes ------------------------------------------------------------------------------
@@ -317,12 +326,9 @@ def child(job, rank, port):
     settings = {k: v for k, v in job.items() if k not in ("task", "world", "kill")}
     try:
         quiet()
-        if job["task"] == "whole_run":  # joins by itself
-            kill_in_training(job.get("kill"), rank)
-            result = TASKS["whole_run"](**settings)
-        else:
-            with joined():
-                result = TASKS[job["task"]](**settings)
+        kill_in_training(job.get("kill"), rank)
+        with joined():
+            result = TASKS[job["task"]](**settings)
         torch.save(result, folder / f"{rank}.pt")
         if dist.is_initialized():
             dist.barrier()

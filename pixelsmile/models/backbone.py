@@ -15,27 +15,10 @@ from torch import Tensor, nn
 
 from pixelsmile.errors import UserError
 from pixelsmile.lora import Adapter, Layer, read_adapter, write_adapter
+from pixelsmile.models.eight_bit import EightBitLinear, quantise, to_eight_bit
 from pixelsmile.models.first_weights import TensorFolder, first_adapter, is_adapter, stock_name
+from pixelsmile.models.targets import LORA_TARGETS, check_targets, freeze_unreached
 from pixelsmile.weights import how_to_get, need_weights, reading
-
-LORA_TARGETS = (
-    "to_q",
-    "to_k",
-    "to_v",
-    "add_q_proj",
-    "add_k_proj",
-    "add_v_proj",
-    "to_out.0",
-    "to_add_out",
-    "img_mlp.net.0.proj",
-    "img_mlp.net.2",
-    "txt_mlp.net.0.proj",
-    "txt_mlp.net.2",
-)
-"""The twelve module types of the paper's adapter (DESIGN: attention and MLP of both streams)."""
-
-_UNUSED_IN_LAST_BLOCK = ("add_q_proj", "to_add_out", "txt_mlp.net.0.proj", "txt_mlp.net.2")
-"""The last block's text output is dropped, so adapters on its way get no gradient."""
 
 
 def pack_latents(latents: Tensor) -> Tensor:
@@ -62,7 +45,8 @@ class Backbone(nn.Module):
         dropout: Dropout on the adapter's input.
         targets: Names of the modules that get an adapter.
         gradient_checkpointing: Trade time for activation memory.
-        compile: Compile each block, without its hooks, where it is first run.
+        compile: Back end of `torch.compile` for each block; None does not compile.
+        eight_bit: Keep the frozen blocks in 8 bits a weight, see `pixelsmile.models.eight_bit`.
         seed: Of the adapter's first weights, which depend on it and on their names alone.
     """
 
@@ -75,12 +59,15 @@ class Backbone(nn.Module):
         dropout: float = 0.0,
         targets: Sequence[str] = LORA_TARGETS,
         gradient_checkpointing: bool = False,
-        compile: bool = False,
+        compile: str | None = None,
+        eight_bit: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.seed = seed
         self.source: TensorFolder | None = None  # of a base whose weights are read later
+        if eight_bit:
+            to_eight_bit(transformer.transformer_blocks)
         transformer.requires_grad_(False)
         self.lora_config = LoraConfig(
             r=rank,
@@ -90,14 +77,11 @@ class Backbone(nn.Module):
             init_lora_weights="gaussian",
         )
         transformer.add_adapter(self.lora_config)
-        _check_targets(transformer, targets)
-        last = f"transformer_blocks.{len(transformer.transformer_blocks) - 1}."
-        for name, parameter in transformer.named_parameters():
-            if last in name and any(f".{unused}." in name for unused in _UNUSED_IN_LAST_BLOCK):
-                parameter.requires_grad_(False)
+        check_targets(transformer, targets)
+        freeze_unreached(transformer)
         if compile:
             for block in transformer.transformer_blocks:
-                block.compile(fullgraph=True)
+                block.compile(fullgraph=True, backend=compile)
         if gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.transformer = transformer
@@ -150,7 +134,8 @@ class Backbone(nn.Module):
         with init_empty_weights():
             backbone = cls(base.to(_dtype(dtype)), **kwargs)  # pyright: ignore[reportArgumentType]
         backbone.source = source
-        own = {stock_name(name) for name, _ in base.named_parameters() if not is_adapter(name)}
+        parameters = base.named_parameters()
+        own = {stock_name(name) for name, _ in parameters if not is_adapter(name)}
         if different := sorted(own ^ source.names):
             raise UserError(
                 f"{source.folder} differs from its config.json in {len(different)} tensors, e.g. "
@@ -170,7 +155,12 @@ class Backbone(nn.Module):
         if is_adapter(name):
             return first_adapter(name, shape, rows, rank=self.lora_config.r, seed=self.seed)
         assert self.source is not None
-        return self.source.read(stock_name(name), rows, shape)
+        layer = self.transformer.get_submodule(name.rpartition(".")[0])
+        if not isinstance(layer, EightBitLinear) or name.endswith(".bias"):
+            return self.source.read(stock_name(name), rows, shape)
+        full = torch.Size([layer.out_features, layer.in_features])
+        numbers, scale = quantise(self.source.read(stock_name(name), rows, full))
+        return scale if name.endswith(".scale") else numbers
 
     def forward(
         self,
@@ -302,12 +292,3 @@ class Backbone(nn.Module):
 
 def _dtype(dtype: torch.dtype | str) -> torch.dtype:
     return getattr(torch, dtype) if isinstance(dtype, str) else dtype
-
-
-def _check_targets(transformer: nn.Module, targets: Sequence[str]) -> None:
-    adapted = [name for name, _ in transformer.named_modules() if name.endswith("lora_A")]
-    for target in targets:
-        if not any(name.endswith(f"{target}.lora_A") for name in adapted):
-            raise ValueError(
-                f"No module of the transformer is called {target!r}: check model.backbone.targets."
-            )

@@ -81,13 +81,16 @@ def is_adapter(name: str) -> bool:
 
 
 def stock_name(name: str) -> str:
-    """Return the name that a parameter of the base had before adapters were put around it.
+    """Return the tensor on disk that a parameter of the base is made of.
+
+    Adapters put a layer around the layer; what is kept in 8 bits has the scales of its rows.
 
     Example:
         >>> stock_name("transformer_blocks.0.attn.to_q.base_layer.weight")
         'transformer_blocks.0.attn.to_q.weight'
     """
-    return name.replace(".base_layer.", ".")
+    name = name.replace(".base_layer.", ".")
+    return f"{name.removesuffix('.scale')}.weight" if name.endswith(".scale") else name
 
 
 def first_adapter(name: str, shape: torch.Size, rows: slice, *, rank: int, seed: int) -> Tensor:
