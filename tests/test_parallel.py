@@ -28,7 +28,7 @@ FRUGAL = [
 SPREAD = [
     "trainer.strategy.cpu_offload=true",
     "model.backbone.gradient_checkpointing=true",
-    "model.backbone.compile=aot_eager",
+    "model.backbone.compile=eager",
 ]
 
 
