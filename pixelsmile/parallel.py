@@ -42,9 +42,7 @@ def whole(value: Any) -> Any:
 
     Every process has to call this for a tensor that is spread.
     """
-    if isinstance(value, DTensor):
-        return value.detach().full_tensor().cpu()
-    return value
+    return value.full_tensor().detach().cpu() if isinstance(value, DTensor) else value
 
 
 def spread_like(value: Tensor, reference: Tensor) -> Tensor:

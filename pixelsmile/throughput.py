@@ -116,13 +116,12 @@ class Throughput(Callback):
 
     Args:
         peak_flops: Dense FLOPs per second by a part of the device's name, see `peak_flops_of`.
-        every: Optimizer steps from one value to the next; None takes the trainer's.
     """
 
-    def __init__(self, peak_flops: Mapping[str, float], every: int | None = None) -> None:
+    def __init__(self, peak_flops: Mapping[str, float]) -> None:
         self.table = dict(peak_flops)
-        self.every = every
         self.watch = Stopwatch(torch.device("cpu"))
+        self.peak: float | None = None
         self.training = False  # inside of a step's forward, where a decode is one of its own
         self.samples = 0  # of all processes, since the run began
         self.sequences = self.tokens = 0
@@ -174,7 +173,8 @@ class Throughput(Callback):
         """Log, every so many steps."""
         self.watch.mark("data")
         boundary = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if boundary and trainer.global_step % (self.every or trainer.log_every_n_steps) == 0:
+        every: int = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
+        if boundary and trainer.global_step % every == 0:
             self._log(pl_module)
 
     def _log(self, module: Any) -> None:

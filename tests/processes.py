@@ -12,6 +12,8 @@ import socket
 import sys
 import time
 import traceback
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 IMAGE = 32
@@ -114,23 +116,44 @@ def datamodule(place, *, people=7, batch_size=BATCH, rows=1, image=Path("none"),
 # ---- tasks ----------------------------------------------------------------------------------
 
 
-def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, overrides=()):
-    """Train and return what was seen, and the state before and after."""
-    from lightning import Callback
-
-    from pixelsmile.parallel import save_adapter, whole
-    from pixelsmile.ranks import own_place
-    from pixelsmile.signals import StopSignals
-    from pixelsmile.stack import build_module
-    from pixelsmile.train import build_trainer
+def configuration(stack, *overrides):
+    """Compose the configuration of these trainings."""
     from tests.tiny_random import SETTINGS, compose
 
-    place = own_place()
     config = compose(
         "name=test",
         *SETTINGS,
         f"model.sizes.image={IMAGE}",
         f"model.weights={stack}",
+        "model.scheduler.num_warmup_steps=2",
+        "loss.identity_weight=0.1",
+        *overrides,
+    )
+    config.model.scorer = None  # nobody validates in them
+    return config
+
+
+@cache
+def shared_module(stack):
+    """Return a module whose frozen parts were loaded once, before the processes were forked."""
+    from pixelsmile.stack import build_module
+
+    return build_module(configuration(stack))
+
+
+def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, overrides=()):
+    """Train and return what was seen, and the state before and after."""
+    from hydra.utils import instantiate
+    from lightning import Callback
+
+    from pixelsmile.parallel import save_adapter, whole
+    from pixelsmile.ranks import own_place
+    from pixelsmile.signals import StopSignals
+    from pixelsmile.train import build_trainer
+
+    place = own_place()
+    config = configuration(
+        stack,
         f"trainer={strategy}",
         f"trainer.devices={place.world}",
         "trainer.accelerator=cpu",
@@ -139,8 +162,6 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
         f"trainer.max_steps={steps}",
         "model.training.validate_every=1000",
         "model.training.save_every=10",
-        "model.scheduler.num_warmup_steps=2",
-        "loss.identity_weight=0.1",
         *overrides,
     )
     if optimizer == "sgd":
@@ -150,9 +171,11 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
             "lr": 0.05,
             "momentum": 0.9,
         }
-    config.model.scorer = None  # nobody validates here
     read = count_reads()
-    module = build_module(config)
+    module = shared_module(stack)
+    module.backbone = instantiate(config.model.backbone)
+    module.autoencoder.in_parts(**config.model.decoding)
+    module.make_optimizer = instantiate(config.model.optimizer)
     data = datamodule(place)
     seen = {"loss": [], "norm": [], "uniform": [], "noise": []}
 
@@ -161,7 +184,7 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
             weights = trainer.strategy.lightning_module_state_dict()
             return {
                 "weights": {name: value.clone() for name, value in weights.items()},
-                "optimizer": trainer.strategy.optimizer_state(trainer.optimizers[0]),
+                "optimizer": deepcopy(trainer.strategy.optimizer_state(trainer.optimizers[0])),
             }
 
         def on_train_start(self, trainer, pl_module):
@@ -385,7 +408,10 @@ def main():
     import pixelsmile.train  # noqa: F401 - children find everything imported
 
     torch.set_num_threads(1)
-    for job in json.loads(Path(sys.argv[1]).read_text()):
+    jobs = json.loads(Path(sys.argv[1]).read_text())
+    for stack in {job["stack"] for job in jobs if job["task"] == "fit"}:
+        shared_module(stack)
+    for job in jobs:
         sys.stdout.write(json.dumps(run(job)) + "\n")
         sys.stdout.flush()
 

@@ -5,7 +5,7 @@ Shapes: B batch, C latent channels, H W latent, L text tokens, D text width.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from accelerate import init_empty_weights
@@ -130,7 +130,7 @@ class Backbone(nn.Module):
         source = TensorFolder(folder)
         with reading(source.folder, "transformer"), init_empty_weights():
             settings = QwenImageTransformer2DModel.load_config(source.folder)
-            base = QwenImageTransformer2DModel.from_config(settings)
+            base: Any = QwenImageTransformer2DModel.from_config(settings)  # pyright: ignore[reportArgumentType]
         with init_empty_weights():
             backbone = cls(base.to(_dtype(dtype)), **kwargs)  # pyright: ignore[reportArgumentType]
         backbone.source = source
