@@ -145,22 +145,23 @@ def mean_of_all(values: Tensor) -> Tensor:
 
 
 def leave_at_once(main: Callable[[], None]) -> None:
-    """Run a command; among several processes, end this one without the interpreter's shutdown.
+    """Run a command; where processes communicate, end without the interpreter's shutdown.
 
     Threads of the communication library sometimes abort there, after all the work is done, and
     the exit code would tell of a failure that was none.
     """
-    if own_place().world == 1:
-        main()
-        return
     code = 0
     try:
         main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        if not dist.is_initialized():
+            raise
         code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        else:
+            traceback.print_exc()
+    if dist.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -141,8 +141,13 @@ def shared_module(stack):
     return build_module(configuration(stack))
 
 
-def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, overrides=()):
-    """Train and return what was seen, and the state before and after."""
+def fit(
+    folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, overrides=(), stop=None
+):
+    """Train and return what was seen, and the state before and after.
+
+    A rank that `stop` names behaves, in the step that it names, as after a SIGTERM.
+    """
     from hydra.utils import instantiate
     from lightning import Callback
 
@@ -177,6 +182,7 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
     module.autoencoder.in_parts(**config.model.decoding)
     module.make_optimizer = instantiate(config.model.optimizer)
     data = datamodule(place)
+    signals = StopSignals()
     seen = {"loss": [], "norm": [], "uniform": [], "noise": []}
 
     class Recorder(Callback):
@@ -192,6 +198,8 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
             save_adapter(pl_module.backbone, Path(folder) / "before", {})
 
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if stop == {"rank": place.rank, "step": batch_idx + 1}:
+                signals.received = signal.SIGTERM
             seen["uniform"].append(batch.uniform.tolist())
             seen["noise"].append(batch.noise[:, 0, 0, 0].tolist())
 
@@ -202,7 +210,7 @@ def fit(folder, strategy, stack, optimizer="sgd", steps=STEPS, checkpoint=None, 
         def on_train_end(self, trainer, pl_module):
             seen["after"] = self.state(trainer)
 
-    trainer = build_trainer(config, Path(folder), data, StopSignals(), [Recorder()])
+    trainer = build_trainer(config, Path(folder), data, signals, [Recorder()])
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     save_adapter(module.backbone, Path(folder) / "after", {})
     parameters = list(module.backbone.transformer.parameters())
@@ -358,6 +366,8 @@ def child(job, rank, port):
     except UserError as error:
         (folder / f"{rank}.error").write_text(str(error))
         code = 2
+    except SystemExit as end:
+        code = end.code
     except BaseException:
         traceback.print_exc()
         code = 1

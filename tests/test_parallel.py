@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 ROWS = (7, 8, 97)
 SEVERAL = ["ddp-2", "ddp-3", "fsdp-2", "fsdp-3"]
 FRUGAL = [
+    "trainer.accumulate_grad_batches=2",
     "model.backbone.eight_bit=true",
     "average=ema",
     "model.decoding.sub_batch=1",
@@ -50,6 +51,7 @@ def outcome(tiny_stack, tmp_path_factory):
         fit("resumed-1", "single", 1, checkpoint=broken_off),
         fit("resumed-3", "fsdp", 3, checkpoint=broken_off),
         fit("killed", "ddp", 2, kill={"rank": 1, "step": 12}),
+        fit("stopped", "ddp", 2, stop={"rank": 1, "step": 2}),
         fit("revived", "fsdp", 2, checkpoint=killed),
         fit("frugal-1", "single", 1, steps=3, optimizer="adamw", overrides=FRUGAL),
         fit("frugal-2", "fsdp", 2, steps=3, optimizer="adamw", overrides=[*FRUGAL, *SPREAD]),
@@ -75,7 +77,7 @@ def outcome(tiny_stack, tmp_path_factory):
         )
     )
     for name, ending in endings.items():
-        if name != "killed":
+        if name not in ("killed", "stopped"):
             logs = "\n".join(log.read_text() for log in sorted((root / name).glob("*.log")))
             assert set(ending["codes"]) == {0}, f"{name}: {logs}"
     return root, endings
@@ -144,13 +146,23 @@ def test_each_process_holds_its_part_of_the_backbone(seen, name):
 
 
 def test_frugal_options_spread_train_as_one_process_does(seen):
-    """8 bits, offload, compiled and checkpointed blocks, decoding in parts, the moving average."""
+    """Accumulation, 8 bits, offload, compiled and checkpointed blocks, decoding in parts."""
     (alone,), spread = seen("frugal-1"), seen("frugal-2")
     assert spread[0]["loss"] == pytest.approx(alone["loss"], abs=1e-5)
     assert furthest(spread[0]["after"]["weights"], alone["after"]["weights"]) < 1e-5
     assert furthest(spread[0]["base"], alone["base"]) == 0
     assert spread[0]["dtypes"]["adapter"] == {"torch.float32"}
     assert "torch.int8" in spread[0]["dtypes"]["base"]
+
+
+def test_moving_average_of_a_spread_adapter_is_kept_whole(outcome):
+    root, _ = outcome
+    averages = []
+    for name in ("frugal-1", "frugal-2"):
+        callbacks = torch.load(root / name / "checkpoints" / LAST, weights_only=False)["callbacks"]
+        averages.append(callbacks["AdapterAverage"])
+    assert averages[0]["updates"] == averages[1]["updates"] == 3
+    assert furthest(averages[1]["average"], averages[0]["average"]) < 1e-5
 
 
 # ---- checkpoints ----------------------------------------------------------------------------
@@ -198,6 +210,13 @@ def test_run_whose_process_was_killed_goes_on_whole(seen):
     (alone,), revived = seen("single-1"), seen("revived")
     assert revived[0]["loss"] == pytest.approx(alone["loss"][STEPS // 2 :], abs=1e-5)
     assert furthest(revived[0]["after"]["weights"], alone["after"]["weights"]) < 1e-5
+
+
+def test_signal_to_one_process_stops_all_between_the_same_two_steps(outcome):
+    root, endings = outcome
+    assert endings["stopped"]["codes"] == [143, 143]
+    kept = torch.load(root / "stopped" / "checkpoints" / LAST, weights_only=False)
+    assert kept["global_step"] == 2
 
 
 # ---- validation -----------------------------------------------------------------------------
