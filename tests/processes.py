@@ -154,7 +154,7 @@ def fit(
     from pixelsmile.parallel import save_adapter, whole
     from pixelsmile.ranks import own_place
     from pixelsmile.signals import StopSignals
-    from pixelsmile.train import build_trainer
+    from pixelsmile.train import build_average, build_trainer
 
     place = own_place()
     config = configuration(
@@ -205,12 +205,15 @@ def fit(
 
         def on_train_batch_end(self, trainer, *args):
             seen["loss"].append(float(trainer.logged_metrics["train/loss"]))
-            seen["norm"].append(float(trainer.logged_metrics["train/gradient_norm"]))
+            if "train/gradient_norm" in trainer.logged_metrics:  # at the end of a step
+                seen["norm"].append(float(trainer.logged_metrics["train/gradient_norm"]))
 
         def on_train_end(self, trainer, pl_module):
             seen["after"] = self.state(trainer)
 
-    trainer = build_trainer(config, Path(folder), data, signals, [Recorder()])
+    trainer = build_trainer(
+        config, Path(folder), data, signals, [Recorder(), *build_average(config)]
+    )
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     save_adapter(module.backbone, Path(folder) / "after", {})
     parameters = list(module.backbone.transformer.parameters())
