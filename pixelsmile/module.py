@@ -1,7 +1,6 @@
 """The LightningModule: one training step of PixelSmile, and validation by editing.
 
-Shapes: B batch of triplets, C h w latent, H W image, L text tokens, D text width, S strengths,
-K the twelve expressions.
+Shapes: B triplets, C h w latent, H W image, L tokens, D text width, S strengths, K expressions.
 """
 
 from collections.abc import Callable, Iterable
@@ -115,16 +114,15 @@ class PixelSmile(LightningModule):
     def training_step(self, batch: TripletBatch, batch_idx: int) -> Tensor:
         """Return the loss of Eq. 9."""
         terms, sigma = self.terms(batch)
-        loss = terms.flow + self.triplet_weight * terms.triplet
-        loss = loss + self.identity_weight * terms.identity
+        weighted = self.triplet_weight * terms.triplet + self.identity_weight * terms.identity
+        loss = terms.flow + weighted
         # What is logged, and judged as finite, is the mean over all processes.
         active = self.identity.active(sigma).float().mean()
         values = mean_of_all(torch.stack([loss, *terms, active]).detach())
         self.guard.see(values[0])
         size = len(batch.source)
-        self.log("train/loss", values[0], prog_bar=True, batch_size=size)
-        for name, value in zip(Terms._fields, values[1:], strict=False):
-            self.log(f"train/{name}", value, batch_size=size)
+        for name, value in zip(("loss", *Terms._fields), values, strict=False):
+            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=size)
         if self.identity_weight:
             self.log("train/identity_active", values[-1], batch_size=size)
         return loss
@@ -189,8 +187,8 @@ class PixelSmile(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimise the adapter alone."""
         optimizer = self.make_optimizer(self.backbone.adapter_parameters())
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.make_scheduler(optimizer, num_training_steps=steps)
+        steps = self.trainer.estimated_stepping_batches
+        scheduler = self.make_scheduler(optimizer, num_training_steps=int(steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "train/lr"},
@@ -263,8 +261,7 @@ class PixelSmile(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log every metric."""
-        self.results = self.metrics.compute()
-        self.confusion = self.metrics.confusion()
+        self.results, self.confusion = self.metrics.compute(), self.metrics.confusion()
         self.validated_step = self.trainer.global_step
         for name, measured in self.results.items():
             self.log(f"val/{name}", measured["value"], prog_bar=name == "mscr", sync_dist=False)
@@ -273,8 +270,8 @@ class PixelSmile(LightningModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the adapter alone, under the names of the whole module."""
-        state = super().state_dict(*args, **kwargs)
-        return {name: value for name, value in state.items() if ".lora_" in name}
+        state = super().state_dict(*args, **kwargs).items()
+        return {name: value for name, value in state if ".lora_" in name}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load an adapter; every one of its keys must be there and known.
