@@ -1,6 +1,5 @@
 """What a run shows and keeps while it goes on."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pixelsmile.data.images import Sizes
 from pixelsmile.data.samples import Sample
 from pixelsmile.files import whole_file
 from pixelsmile.module import PixelSmile
+from pixelsmile.parallel import spread_like, whole
 from pixelsmile.pictures import confusion_picture, strip_sheet
 
 
@@ -31,13 +31,13 @@ class ValidationPictures(Callback):
         """
         module: PixelSmile = pl_module
         board = next((log for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
-        if board is None or not trainer.is_global_zero:
+        if board is None or module.confusion is None or not trainer.is_global_zero:
             return
         writer, step = board.experiment, trainer.global_step
         for edits in module.examples:
             sheet = strip_sheet(edits.images, module.strengths, source=edits.source)
             writer.add_image(f"strips/identity_{edits.position}", sheet, step, dataformats="HWC")
-        picture = confusion_picture(module.metrics.confusion())
+        picture = confusion_picture(module.confusion)
         writer.add_image("confusion", picture, step, dataformats="HWC")
         for name, measured in module.results.items():
             writer.add_scalar(f"val_low/{name}", measured["low"], step)
@@ -71,39 +71,6 @@ class SampleSheet(Callback):
             Image.fromarray(sheet).save(file, format="PNG")
 
 
-class StepClock(Callback):
-    """Log how long a training step takes, and the share of the time that was spent on waiting.
-
-    Waiting is what passes between two steps: reading batches that are not there yet, and saving.
-    """
-
-    def __init__(self) -> None:
-        self.started = 0.0
-        self.ended: float | None = None
-
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Start the clock."""
-        self.started = time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Log the step that has ended."""
-        now = time.perf_counter()
-        step = now - self.started
-        pl_module.log("train/seconds_per_step", step, batch_size=1)
-        if self.ended is not None:
-            waited = self.started - self.ended
-            pl_module.log("train/waiting_share", waited / (waited + step), batch_size=1)
-        self.ended = now
-
-    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Leave validation out of the account."""
-        self.ended = None
-
-
 class AdapterAverage(Callback):
     """Keep an exponential moving average of the adapter: validated and exported in its place.
 
@@ -124,8 +91,10 @@ class AdapterAverage(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin with the weights as they are, unless an average was loaded."""
         for name, parameter in _learning(pl_module):
-            start = self.average.get(name, parameter.detach().clone())
-            self.average[name] = start.to(parameter.device)
+            known = self.average.get(name)
+            self.average[name] = (
+                parameter.detach().clone() if known is None else spread_like(known, parameter)
+            )
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -163,7 +132,8 @@ class AdapterAverage(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the average and its age."""
-        return {"average": self.average, "updates": self.updates, "step": self.step}
+        average = {name: whole(value) for name, value in self.average.items()}
+        return {"average": average, "updates": self.updates, "step": self.step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with an average."""

@@ -152,7 +152,7 @@ class RunCheckpoints(Checkpoint):
         stuck = guard.in_a_row >= self.max_skipped
         if stuck:
             guard.in_a_row = 0  # whoever goes on has as many tries again
-        stopping = self.stop.received is not None
+        stopping = self._agree_to_stop(trainer)
         if at_end or stuck or stopping or step % self.every == 0 or _at_validation(trainer):
             self.save(trainer)
         if stuck:
@@ -163,6 +163,14 @@ class RunCheckpoints(Checkpoint):
             )
         self.stop.check()
         trainer.should_stop |= at_end  # which makes Lightning validate first
+
+    def _agree_to_stop(self, trainer: Trainer) -> bool:
+        """Tell all processes of a signal that one has received: they save and stop together."""
+        number = torch.tensor(self.stop.received or 0, device=trainer.strategy.root_device)
+        agreed = int(trainer.strategy.reduce(number, reduce_op="max"))
+        if agreed and self.stop.received is None:
+            self.stop.received = agreed
+        return bool(agreed)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let signals cut a validation short: all before it is saved."""

@@ -1,7 +1,6 @@
 """The LightningModule: one training step of PixelSmile, and validation by editing.
 
-Shapes: B batch of triplets, C h w latent, H W image, L text tokens, T suffix tokens, D text width,
-S strengths, K the twelve expressions.
+Shapes: B triplets, C h w latent, H W image, L tokens, D text width, S strengths, K expressions.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 
 from pixelsmile.conditioning import interpolate_text, join_suffix
 from pixelsmile.data.datamodule import IdentityBatch, TripletBatch
-from pixelsmile.data.order import stream_seed
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.flow import add_noise, denoise, sample_sigma, velocity
@@ -25,7 +23,10 @@ from pixelsmile.models.autoencoder import Autoencoder
 from pixelsmile.models.backbone import Backbone
 from pixelsmile.models.renderer import draw_noise, render
 from pixelsmile.models.sampler import Conditions
+from pixelsmile.parallel import norm_of
+from pixelsmile.ranks import mean_of_all
 from pixelsmile.scoring import EditingMetrics, FaceScorer
+from pixelsmile.seeds import stream_seed
 
 _BATCH = 25
 """Validation edits that go through a network together."""
@@ -107,6 +108,7 @@ class PixelSmile(LightningModule):
         self.seed = seed
         self.metrics = EditingMetrics()
         self.results: dict[str, Any] = {}
+        self.confusion: Tensor | None = None  # of the last validation, (12, 12)
         self.validated_step: int | None = None  # the step that `results` belong to
         self.examples: list[Edits] = []
         self.guard = StepGuard()
@@ -118,14 +120,15 @@ class PixelSmile(LightningModule):
         terms, sigma = self.terms(batch)
         weighted = self.triplet_weight * terms.triplet + self.identity_weight * terms.identity
         loss = terms.flow + weighted
-        self.guard.see(loss)
+        # What is logged, and judged as finite, is the mean over all processes.
+        active = self.identity.active(sigma).float().mean()
+        values = mean_of_all(torch.stack([loss, *terms, active]).detach())
+        self.guard.see(values[0])
         size = len(batch.source)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        for name, value in terms._asdict().items():
-            self.log(f"train/{name}", value.detach(), batch_size=size)
+        for name, value in zip(("loss", *Terms._fields), values, strict=False):
+            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=size)
         if self.identity_weight:
-            active = self.identity.active(sigma).float().mean()
-            self.log("train/identity_active", active, batch_size=size)
+            self.log("train/identity_active", values[-1], batch_size=size)
         return loss
 
     def terms(self, batch: TripletBatch) -> tuple[Terms, Tensor]:
@@ -172,7 +175,7 @@ class PixelSmile(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the norm of the gradient before it is clipped; skip a step that is not finite."""
         gradients = [p.grad for p in self.backbone.adapter_parameters() if p.grad is not None]
-        norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
+        norm = norm_of(gradients)
         taken = self.trainer.strategy.reduce_boolean_decision(self.guard.judge(norm))
         self.guard.count(taken)
         if not taken:  # without gradients the optimizer touches neither weights nor its state
@@ -188,8 +191,8 @@ class PixelSmile(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimise the adapter alone."""
         optimizer = self.make_optimizer(self.backbone.adapter_parameters())
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.make_scheduler(optimizer, num_training_steps=steps)
+        steps = self.trainer.estimated_stepping_batches
+        scheduler = self.make_scheduler(optimizer, num_training_steps=int(steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "train/lr"},
@@ -205,10 +208,11 @@ class PixelSmile(LightningModule):
     def validation_step(self, batch: IdentityBatch, batch_idx: int) -> None:
         """Edit each identity into every expression at every strength, and score the edits."""
         assert self.scorer is not None
-        for row in batch.valid.nonzero().flatten().tolist():
-            edits = self.score(self.edit(batch, row), batch, row)
-            if len(self.examples) < 2:
-                self.examples.append(edits)
+        for row, valid in enumerate(batch.valid.tolist()):
+            images = self.edit(batch, row)  # also of rows that do not count, or the others wait
+            if valid:
+                edits = self.score(images, batch, row)
+                self.examples = [*self.examples, edits][:2]
 
     def edit(self, batch: IdentityBatch, row: int) -> Tensor:
         """Return one identity in every expression and strength, (K, S, 3, H, W), from one noise."""
@@ -246,7 +250,7 @@ class PixelSmile(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log every metric."""
-        self.results = self.metrics.compute()
+        self.results, self.confusion = self.metrics.compute(), self.metrics.confusion()
         self.validated_step = self.trainer.global_step
         for name, measured in self.results.items():
             self.log(f"val/{name}", measured["value"], prog_bar=name == "mscr", sync_dist=False)
@@ -255,8 +259,8 @@ class PixelSmile(LightningModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the adapter alone, under the names of the whole module."""
-        state = super().state_dict(*args, **kwargs)
-        return {name: value for name, value in state.items() if ".lora_" in name}
+        state = super().state_dict(*args, **kwargs).items()
+        return {name: value for name, value in state if ".lora_" in name}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load an adapter; every one of its keys must be there and known.

@@ -8,7 +8,6 @@ stopped goes on where it was. Under torchrun each process encodes its share:
 """
 
 import gc
-import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -39,6 +38,7 @@ from pixelsmile.data.samples import Sample
 from pixelsmile.errors import UserError
 from pixelsmile.inventory import Needs, manifest_of, prune, readable, take_stock
 from pixelsmile.progress import progress
+from pixelsmile.ranks import own_place
 from pixelsmile.stack import encoded_set, quiet
 
 PATIENCE = 1800.0
@@ -62,20 +62,13 @@ class Share:
 
 
 def own_share() -> Share:
-    """Return this process's share, as torchrun's environment says.
+    """Return this process's share, as torchrun's or SLURM's environment says.
 
     Raises:
-        UserError: If RANK and WORLD_SIZE make no sense.
+        UserError: If that makes no sense.
     """
-    rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-    if rank is None or world is None:
-        return Share()
-    if not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
-        raise UserError(
-            f"RANK={rank} and WORLD_SIZE={world} do not fit together: start through torchrun, or "
-            "unset both."
-        )
-    return Share(int(rank), int(world))
+    place = own_place()
+    return Share(place.rank, place.world)
 
 
 def prepare(
@@ -241,7 +234,7 @@ def _device() -> torch.device:
     """Return this process's GPU, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cuda", own_place().local_rank)
 
 
 def _remember(encoded: EncodedSet) -> None:

@@ -139,6 +139,8 @@ class EditingMetrics(nn.Module):
         results: dict[str, Measured] = {}
         for name, metric in self.named():
             low, high = metric.interval()  # pyright: ignore[reportCallIssue]
+            # As the value is: sums of several processes differ in the last bits of float64.
+            low, high = torch.tensor([low, high], dtype=torch.float32).tolist()
             results[name] = {
                 "value": float(metric.compute()),
                 "low": low,
@@ -148,8 +150,11 @@ class EditingMetrics(nn.Module):
         return results
 
     def confusion(self) -> Tensor:
-        """Return the table of counts, (12, 12): rows requested, columns predicted."""
-        return self.mscr.counts
+        """Return the table of counts, (12, 12): rows requested, columns predicted.
+
+        As `compute`, it sees the rows of all processes and is called by all of them.
+        """
+        return self.mscr.table()
 
     def reset(self) -> None:
         """Forget everything that was counted."""

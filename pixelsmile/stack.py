@@ -23,6 +23,7 @@ from pixelsmile.data.splits import Faces
 from pixelsmile.errors import UserError
 from pixelsmile.models.sampler import sigma_schedule
 from pixelsmile.module import PixelSmile
+from pixelsmile.ranks import own_place
 
 OmegaConf.register_new_resolver(
     "package_folder", lambda name: str(importlib.resources.files(name)), replace=True
@@ -93,6 +94,7 @@ def build_datamodule(config: DictConfig, faces: Faces, encoded: EncodedSet) -> T
         val_batch_size=config.data.val_batch_size,
         num_workers=config.data.num_workers,
         seed=config.seed,
+        place=own_place(),
     )
 
 
@@ -103,7 +105,7 @@ def build_module(config: DictConfig) -> PixelSmile:
     tokens = (model.sizes.image // 16) ** 2
     return PixelSmile(
         backbone=instantiate(model.backbone),
-        autoencoder=instantiate(model.autoencoder).without_encoder(),
+        autoencoder=instantiate(model.autoencoder).without_encoder().in_parts(**model.decoding),
         encoder=instantiate(model.encoder),
         recogniser=instantiate(model.recogniser),
         scorer=instantiate(model.scorer),

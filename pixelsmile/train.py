@@ -2,8 +2,9 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -18,23 +19,27 @@ from pixelsmile.callbacks import (
     AdapterAverage,
     SampleSheet,
     StepBar,
-    StepClock,
     ValidationPictures,
 )
 from pixelsmile.ceiling import measure_ceiling
 from pixelsmile.checkpoints import RunCheckpoints, WholeCheckpointIO
-from pixelsmile.command import command
+from pixelsmile.command import EndedError, command
+from pixelsmile.data.cache import TensorCache
 from pixelsmile.data.datamodule import TripletDataModule
 from pixelsmile.data.reading import read_data
 from pixelsmile.errors import UserError
+from pixelsmile.launch import launch, processes_wanted
 from pixelsmile.lora.facts import training_facts
 from pixelsmile.module import PixelSmile
+from pixelsmile.parallel import save_adapter
 from pixelsmile.prepare import prepare
+from pixelsmile.ranks import from_first, joined, leave_at_once, own_place, several
 from pixelsmile.report import results_table, say_where_to_look, write_json
 from pixelsmile.runs import CHECKPOINTS, open_run
 from pixelsmile.scoring import Measured
 from pixelsmile.signals import Stopped, StopSignals
 from pixelsmile.stack import build_datamodule, build_module, encoded_set, quiet
+from pixelsmile.throughput import Throughput
 
 
 def train(config: DictConfig) -> Path:
@@ -45,15 +50,20 @@ def train(config: DictConfig) -> Path:
         Stopped: If a signal asked for it; everything that was done is saved.
     """
     quiet()
-    encoded_set(config)  # refuses missing weights before anything is written
-    with StopSignals() as stop, open_run(config) as (run, checkpoint), resumable(run):
-        return _train_in(run, checkpoint, config, stop)
+    with StopSignals() as stop, joined() as place, ExitStack() as opened:
+        config.name = from_first(lambda: config.name)  # a default name has the time in it
+        encoded_set(config)  # refuses missing weights before anything is written
+        run, checkpoint = from_first(lambda: opened.enter_context(open_run(config)))
+        with resumable(run) if place.is_first else nullcontext():
+            return _train_in(run, checkpoint, config, stop)
 
 
 def _train_in(run: Path, checkpoint: Path | None, config: DictConfig, stop: StopSignals) -> Path:
     """Prepare, measure, train, measure again and report, in an open run folder."""
-    console = Console()
-    faces = read_data(config)
+    console = Console(quiet=not own_place().is_first)
+    # The first process draws faces or takes frames of videos, the others find them.
+    with TensorCache(config.paths.cache).in_turn() if several() else nullcontext():
+        faces = read_data(config)
     encoded = prepare(config, *faces.needed)
     data = build_datamodule(config, faces, encoded)
     # Here, because what ran before depends on what was prepared already.
@@ -73,8 +83,9 @@ def _train_in(run: Path, checkpoint: Path | None, config: DictConfig, stop: Stop
     if module.validated_step != trainer.global_step:
         validate(trainer, module, data)
     after = module.results
-    module.backbone.save_adapter(run / "lora", training_facts(config, trainer.global_step))
-    write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
+    save_adapter(module.backbone, run / "lora", training_facts(config, trainer.global_step))
+    if trainer.is_global_zero:
+        write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
     console.print(results_table(before, after, ceiling))
     say_where_to_look(console, run)
     return run
@@ -116,7 +127,7 @@ def build_trainer(
         logger=TensorBoardLogger(run.parent, name=run.name, version=""),
         callbacks=[
             LearningRateMonitor(logging_interval="step"),
-            StepClock(),
+            Throughput(config.throughput.peak_flops),
             ValidationPictures(),
             StepBar(),
             *callbacks,
@@ -147,10 +158,14 @@ def num_steps(config: DictConfig, batches_per_epoch: int) -> int:
 
 
 def known(path: Path, measure: Callable[[], dict[str, Measured]]) -> dict[str, Measured]:
-    """Return what an earlier start of the run has measured, or measure and keep it."""
-    if not path.is_file():
-        write_json(path, measure())
-    return json.loads(path.read_text())
+    """Return what an earlier start of the run has measured, or measure and keep it.
+
+    All processes measure together, and the first keeps it.
+    """
+    if not from_first(path.is_file):
+        measured = measure()
+        from_first(lambda: write_json(path, measured))
+    return from_first(lambda: json.loads(path.read_text()))
 
 
 @contextmanager
@@ -170,12 +185,37 @@ def validate(trainer: Trainer, module: PixelSmile, data: TripletDataModule) -> d
     return module.results
 
 
+def launched(config: DictConfig) -> bool:
+    """Start the processes that a training on several devices of this machine needs.
+
+    Returns:
+        Whether they were, and have done it all; otherwise this process is one of them.
+
+    Raises:
+        EndedError: If they have ended in another way.
+    """
+    processes = processes_wanted(config.trainer)
+    if not processes:
+        return False
+    arguments = sys.argv[1:]
+    if not any(word.startswith("name=") for word in arguments):
+        arguments = [*arguments, f"name={config.name}"]  # the same in every process
+    run = config.resume or Path(config.paths.runs) / config.name
+    hint = f"Go on with: resume={run}, or the same command if nothing was saved yet."
+    code = launch("pixelsmile.train", arguments, processes, hint)
+    if code:
+        raise EndedError(code)
+    return True
+
+
 @command("train", next_step="The same command with resume=<run folder> goes on.")
 def main(config: DictConfig) -> None:
     """Train one adapter."""
+    if launched(config):
+        return
     torch.set_float32_matmul_precision("high")
     train(config)
 
 
 if __name__ == "__main__":
-    main()
+    leave_at_once(main)

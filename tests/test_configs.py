@@ -18,7 +18,15 @@ from pixelsmile.command import CONFIG_FOLDER, unknown_key_hint
 from pixelsmile.losses import IdentityLoss, SymmetricTripletLoss, hinge, info_nce, log_ratio
 from tests.tiny_random import compose
 
-GROUPS = ("domain", "model", "data", "loss", "trainer", "average")  # experiments: test_presets
+GROUPS = (
+    "domain",
+    "model",
+    "data",
+    "loss",
+    "trainer",
+    "profiler",
+    "average",
+)  # experiments: test_presets
 PARTS = ("model/encoder", "model/recogniser")  # of the real model; the tiny ones come with tiny
 CHOICES = [
     (group, file.stem)

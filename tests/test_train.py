@@ -14,6 +14,7 @@ from pixelsmile.errors import UserError
 from pixelsmile.models.backbone import Backbone
 from pixelsmile.runs import CHECKPOINTS
 from pixelsmile.scoring import METRIC_NAMES
+from pixelsmile.throughput import STAGES
 from pixelsmile.train import train
 from tests.tiny_random import IMAGE, SETTINGS, compose
 
@@ -97,8 +98,9 @@ def board(run):
 def test_curves_are_on_the_board(board):
     scalars = set(board.Tags()["scalars"])
     expected = {f"train/{name}" for name in ("loss", "flow", "triplet", "identity")}
-    expected |= {"train/gradient_norm", "train/seconds_per_step", "train/identity_active"}
-    expected |= {"train/lr", "train/skipped", "train/waiting_share"}
+    expected |= {"train/gradient_norm", "train/identity_active", "train/lr", "train/skipped"}
+    expected |= {"speed/samples", "speed/samples_per_second", "speed/tokens_per_second"}
+    expected |= {f"time/{stage}" for stage in STAGES}
     expected |= {
         f"{kind}/{n}" for kind in ("val", "val_low", "val_high", "val_n") for n in METRIC_NAMES
     }

@@ -14,11 +14,13 @@ from torch.utils.data import DataLoader, Dataset
 from pixelsmile.data.cache import content_key
 from pixelsmile.data.encoded import EncodedSet
 from pixelsmile.data.images import load_image
-from pixelsmile.data.order import BatchOrder, Draw, stream_generator
+from pixelsmile.data.order import BatchOrder, Draw, even_share
 from pixelsmile.data.samples import Sample, by_identity, check_disjoint, neutral_of
 from pixelsmile.data.stream import BatchStream
 from pixelsmile.data.triplets import Triplet, samples_of, strength_of
 from pixelsmile.expressions import index
+from pixelsmile.ranks import Place
+from pixelsmile.seeds import stream_generator
 
 
 class TripletBatch(NamedTuple):
@@ -102,16 +104,27 @@ class TripletDataset(Dataset[TripletBatch]):
 
 
 class IdentityDataset(Dataset[IdentityBatch]):
-    """Neutral images, one row an identity."""
+    """One process's share of the neutral images, one row an identity.
 
-    def __init__(self, sources: Sequence[Sample], encoded: EncodedSet) -> None:
+    Args:
+        sources: The images of all processes.
+        encoded: Where they are read.
+        place: Of this process.
+    """
+
+    def __init__(
+        self, sources: Sequence[Sample], encoded: EncodedSet, place: Place | None = None
+    ) -> None:
+        place = place or Place()
         self.sources = sources
         self.encoded = encoded
+        self.share = even_share(len(sources), place.rank, place.world)
 
     def __len__(self) -> int:
-        return len(self.sources)
+        return len(self.share)
 
-    def __getitem__(self, position: int) -> IdentityBatch:
+    def __getitem__(self, row: int) -> IdentityBatch:
+        position, valid = self.share[row]
         sample = self.sources[position]
         prompts = self.encoded.prompts(sample)
         sizes = self.encoded.sizes
@@ -122,7 +135,7 @@ class IdentityDataset(Dataset[IdentityBatch]):
             suffixes=prompts["suffixes"],
             landmarks=self.encoded.landmarks(sample),
             position=torch.tensor(position),
-            valid=torch.tensor(True),
+            valid=torch.tensor(valid),
         )
 
 
@@ -139,6 +152,7 @@ class TripletDataModule(LightningDataModule):
         val_batch_size: Identities per device and validation step.
         num_workers: Loader processes per device.
         seed: Of the order of triplets and of their noise.
+        place: Of this process among those that train.
 
     Attributes:
         num_batches: Of the training, see `train_dataloader`; at first those of one epoch.
@@ -147,7 +161,8 @@ class TripletDataModule(LightningDataModule):
         `TripletBatch` in training, `IdentityBatch` in validation.
 
     Raises:
-        UserError: If an identity is in both, or a held-out one has no neutral image.
+        UserError: If an identity is in both, a held-out one has no neutral image, or the set is too
+            small for the processes.
     """
 
     def __init__(
@@ -160,13 +175,21 @@ class TripletDataModule(LightningDataModule):
         val_batch_size: int = 1,
         num_workers: int = 0,
         seed: int = 0,
+        place: Place | None = None,
     ) -> None:
         super().__init__()
+        self.place = place or Place()
         check_disjoint(samples_of(triplets), val)
         self.triplets = list(triplets)
         self.sources = [neutral_of(name, group) for name, group in by_identity(val).items()]
         self.encoded = encoded
-        self.order = BatchOrder(len(self.triplets), batch_size, seed)
+        self.order = BatchOrder(
+            len(self.triplets),
+            batch_size * self.place.world,
+            seed,
+            rank=self.place.rank,
+            world=self.place.world,
+        )
         self.num_batches = self.order.batches_per_epoch
         self.val_batch_size = val_batch_size
         self.num_workers = num_workers
@@ -190,6 +213,5 @@ class TripletDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[IdentityBatch]:
         """Return held-out identities in a fixed order."""
-        return DataLoader(
-            IdentityDataset(self.sources, self.encoded), batch_size=self.val_batch_size
-        )
+        dataset = IdentityDataset(self.sources, self.encoded, self.place)
+        return DataLoader(dataset, batch_size=self.val_batch_size)

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from pixelsmile.data.order import BatchOrder, stream_generator
+from pixelsmile.data.order import BatchOrder
 from pixelsmile.errors import UserError
+from pixelsmile.seeds import stream_generator
 
 
 class BatchStream:
@@ -68,8 +69,9 @@ class BatchStream:
         """
         if state["fingerprint"] != self.fingerprint:
             raise UserError(
-                "The run to resume was trained on other data: triplets, seed or data.batch_size "
-                f"have changed (fingerprint {state['fingerprint']} then, {self.fingerprint} now). "
+                "The run to resume was trained on other data: triplets, seed or batch (now "
+                f"{self.order.batch_size} triplets: data.batch_size times the processes) have "
+                f"changed (fingerprint {state['fingerprint']} then, {self.fingerprint} now). "
                 "Resume with the data and settings of its config.yaml, or start a new run."
             )
         self.position = state["position"]

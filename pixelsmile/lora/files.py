@@ -182,8 +182,21 @@ def write_adapter(adapter: Adapter, file: str | Path, dialect: str = "diffusers"
         named = {f"transformer.{key}": value for key, value in config.items()}
         metadata[CONFIG_KEY] = json.dumps(named, indent=2, sort_keys=True)
     with whole_file(path) as stream:
-        stream.write(save(tensors, metadata=metadata))
+        stream.write(_ordered(save(tensors, metadata=metadata)))
     return path
+
+
+def _ordered(data: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which come in another order in every process.
+
+    So the same adapter is the same file, byte for byte.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,8 +1,8 @@
 """What the five metrics share: an interval, a number of samples, and exact sums.
 
-States are int64 counts and float64 sums, reduced by addition, so a value does not depend on how
-rows fall into batches, ranks or merged metrics. `compute` returns float64 as well, so that two
-programs can agree to nine digits. It does not exist on Apple's MPS: keep metrics on the CPU there.
+States are whole numbers, reduced by addition, so no bit of a value depends on how rows fall into
+batches, ranks or merged metrics. `compute` returns float64, so that two programs can agree to nine
+digits. It does not exist on Apple's MPS: keep metrics on the CPU there.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pixelsmile.metrics.intervals import Interval, mean_interval
+from pixelsmile.metrics.sums import from_parts, to_parts
 
 
 class IntervalMetric(Metric, ABC):
@@ -71,7 +72,7 @@ class IntervalMetric(Metric, ABC):
 
 
 class MeanMetric(IntervalMetric):
-    """The mean of one value per row, from the sum, the sum of squares and the count."""
+    """The mean of one value in [-1, 1] per row, from sum, sum of squares and count."""
 
     value_range: tuple[float, float]
     total: Tensor
@@ -80,20 +81,20 @@ class MeanMetric(IntervalMetric):
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        zero = torch.zeros((), dtype=torch.float64)
+        zero = torch.zeros(2, dtype=torch.int64)
         self.add_state("total", zero, dist_reduce_fx="sum")
         self.add_state("square_total", zero.clone(), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def compute(self) -> Tensor:
         """Return the mean, (), float64; nan without rows."""
-        return self.total / self.count
+        return from_parts(self.total) / self.count
 
     def _add(self, values: Tensor) -> None:
         """Count in one value per row, (B,)."""
         values = values.double()
-        self.total = self.total + values.sum()
-        self.square_total = self.square_total + values.square().sum()
+        self.total = self.total + to_parts(values).sum(dim=0)
+        self.square_total = self.square_total + to_parts(values.square()).sum(dim=0)
         self.count = self.count + len(values)
 
     def _num_samples(self) -> int:
@@ -102,8 +103,8 @@ class MeanMetric(IntervalMetric):
     def _interval(self, confidence: float) -> Interval:
         lowest, highest = self.value_range
         return mean_interval(
-            float(self.total),
-            float(self.square_total),
+            float(from_parts(self.total)),
+            float(from_parts(self.square_total)),
             int(self.count),
             confidence,
             lowest=lowest,

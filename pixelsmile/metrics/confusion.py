@@ -67,6 +67,11 @@ class MeanStructuralConfusionRate(IntervalMetric):
         """Return mSCR, (), float64."""
         return mean_structural_confusion_rate(self.counts, self.pairs)
 
+    def table(self) -> Tensor:
+        """Return the counts of all ranks, (K, K): rows requested, columns predicted."""
+        with self._synced():
+            return self.counts.clone()
+
     def _partners(self) -> dict[int, list[int]]:
         """Map each expression of a pair to all those that it is paired with."""
         partners: dict[int, list[int]] = {}

@@ -6,6 +6,7 @@ from torch import Tensor
 from pixelsmile.metrics.base import MeanMetric
 from pixelsmile.metrics.functional.checks import check_dims, check_range
 from pixelsmile.metrics.functional.identity import recogniser_similarity
+from pixelsmile.metrics.sums import from_parts, to_parts
 
 MAX_RECOGNISERS = 8
 
@@ -43,9 +44,9 @@ class IdentitySimilarity(MeanMetric):
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
         # a fixed number of slots: a rank without rows has not seen M, yet its states must add up
-        slots = torch.zeros(MAX_RECOGNISERS, dtype=torch.float64)
+        slots = torch.zeros(MAX_RECOGNISERS, 2, dtype=torch.int64)
         self.add_state("recogniser_total", slots, dist_reduce_fx="sum")
-        self.add_state("recogniser_count", slots.long(), dist_reduce_fx="sum")
+        self.add_state("recogniser_count", slots[:, 0].clone(), dist_reduce_fx="sum")
 
     def update(self, source: Tensor, edited: Tensor) -> None:
         """Count a batch; see the class for shapes.
@@ -77,7 +78,7 @@ class IdentitySimilarity(MeanMetric):
             )
         self._add(similarity.mean(dim=0))
         empty = MAX_RECOGNISERS - recognisers
-        total = torch.nn.functional.pad(similarity.sum(dim=1), (0, empty))
+        total = torch.nn.functional.pad(to_parts(similarity).sum(dim=1), (0, 0, 0, empty))
         self.recogniser_total = self.recogniser_total + total
         used = torch.arange(MAX_RECOGNISERS, device=similarity.device) < recognisers
         self.recogniser_count = self.recogniser_count + rows * used
@@ -86,4 +87,4 @@ class IdentitySimilarity(MeanMetric):
         """Return the mean cosine of each recogniser, (M,), over all ranks; (0,) without rows."""
         with self._synced():
             used = self.recogniser_count > 0
-            return self.recogniser_total[used] / self.recogniser_count[used]
+            return from_parts(self.recogniser_total[used]) / self.recogniser_count[used]

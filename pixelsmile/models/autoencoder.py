@@ -8,6 +8,7 @@ convolution for the 2-D convolution that is left, which gives the same numbers a
 Files on disk stay stock.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,7 @@ import torch
 from diffusers import AutoencoderKLQwenImage
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCausalConv3d
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pixelsmile.weights import need_weights, reading
 
@@ -85,6 +87,8 @@ class Autoencoder(nn.Module):
 
     def __init__(self, vae: AutoencoderKLQwenImage) -> None:
         super().__init__()
+        self.sub_batch: int | None = None
+        self.checkpoint = False
         collapse(vae)
         self.vae = vae.eval().requires_grad_(False)
         shape = (1, -1, 1, 1)
@@ -121,6 +125,17 @@ class Autoencoder(nn.Module):
         del self.vae.encoder, self.vae.quant_conv
         return self
 
+    def in_parts(self, sub_batch: int | None, *, checkpoint: bool) -> Self:
+        """Save memory in `decode`, which gives the same numbers, and return self.
+
+        Args:
+            sub_batch: Images that are decoded at a time; None takes all at once.
+            checkpoint: Keep nothing for the backward pass, and decode again there.
+        """
+        self.sub_batch = sub_batch
+        self.checkpoint = checkpoint
+        return self
+
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever the trainer asks for."""
         return super().train(False)
@@ -140,5 +155,12 @@ class Autoencoder(nn.Module):
                 has no gradient.
         """
         latents = (latents.float() * self.std + self.mean).to(self.dtype).unsqueeze(2)
-        images = self.vae.decoder(self.vae.post_quant_conv(latents)).squeeze(2).float()
+        parts = latents.split(self.sub_batch or max(len(latents), 1))
+        decode = self._decode
+        if self.checkpoint and latents.requires_grad:
+            decode = partial(checkpoint, self._decode, use_reentrant=False)
+        images = torch.cat([decode(part) for part in parts]).squeeze(2).float()
         return images.clamp(-1, 1) if clamp else images
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        return self.vae.decoder(self.vae.post_quant_conv(latents))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from accelerate import init_empty_weights
 from diffusers import QwenImageTransformer2DModel
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
@@ -12,25 +13,10 @@ from torch import Tensor, nn
 from pixelsmile.errors import UserError
 from pixelsmile.lora import Adapter, Layer, read_adapter, write_adapter
 from pixelsmile.models.denoiser import Denoiser
-
-LORA_TARGETS = (
-    "to_q",
-    "to_k",
-    "to_v",
-    "add_q_proj",
-    "add_k_proj",
-    "add_v_proj",
-    "to_out.0",
-    "to_add_out",
-    "img_mlp.net.0.proj",
-    "img_mlp.net.2",
-    "txt_mlp.net.0.proj",
-    "txt_mlp.net.2",
-)
-"""The twelve module types of the paper's adapter (DESIGN: attention and MLP of both streams)."""
-
-_UNUSED_IN_LAST_BLOCK = ("add_q_proj", "to_add_out", "txt_mlp.net.0.proj", "txt_mlp.net.2")
-"""The last block's text output is dropped, so adapters on its way get no gradient."""
+from pixelsmile.models.eight_bit import EightBitLinear, quantise, to_eight_bit
+from pixelsmile.models.first_weights import TensorFolder, first_adapter, is_adapter, stock_name
+from pixelsmile.models.targets import LORA_TARGETS, check_targets, freeze_unreached
+from pixelsmile.weights import how_to_get, reading
 
 
 class Backbone(Denoiser):
@@ -43,6 +29,9 @@ class Backbone(Denoiser):
         dropout: Dropout on the adapter's input.
         targets: Names of the modules that get an adapter.
         gradient_checkpointing: Trade time for activation memory.
+        compile: Back end of `torch.compile` for each block; None does not compile.
+        eight_bit: Keep the frozen blocks in 8 bits a weight, see `pixelsmile.models.eight_bit`.
+        seed: Of the adapter's first weights, which depend on it and on their names alone.
     """
 
     def __init__(
@@ -54,8 +43,15 @@ class Backbone(Denoiser):
         dropout: float = 0.0,
         targets: Sequence[str] = LORA_TARGETS,
         gradient_checkpointing: bool = False,
+        compile: str | None = None,
+        eight_bit: bool = False,
+        seed: int = 0,
     ) -> None:
+        if eight_bit:
+            to_eight_bit(transformer.transformer_blocks)
         super().__init__(transformer)
+        self.seed = seed
+        self.source: TensorFolder | None = None  # of a base whose weights are read later
         self.lora_config = LoraConfig(
             r=rank,
             lora_alpha=alpha,
@@ -64,23 +60,69 @@ class Backbone(Denoiser):
             init_lora_weights="gaussian",
         )
         transformer.add_adapter(self.lora_config)
-        _check_targets(transformer, targets)
-        last = f"transformer_blocks.{len(transformer.transformer_blocks) - 1}."
-        for name, parameter in transformer.named_parameters():
-            if last in name and any(f".{unused}." in name for unused in _UNUSED_IN_LAST_BLOCK):
-                parameter.requires_grad_(False)
+        check_targets(transformer, targets)
+        freeze_unreached(transformer)
+        if compile:
+            for block in transformer.transformer_blocks:
+                block.compile(fullgraph=True, backend=compile)
         if gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
+        with torch.no_grad():
+            for name, parameter in transformer.named_parameters():
+                if is_adapter(name) and not parameter.is_meta:
+                    parameter.data = self.initial(name, parameter.shape).to(parameter.device)
 
     @classmethod
-    def from_pretrained(
-        cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: Any
+    def without_weights(
+        cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: object
     ) -> Self:
-        """Load a base, see `Denoiser.from_pretrained`; the adapter stays float32 at any `dtype`."""
-        backbone = super().from_pretrained(folder, dtype=dtype, **kwargs)
-        for parameter in backbone.adapter_parameters():
-            parameter.data = parameter.data.float()
+        """Build from the `transformer` folder of a diffusers pipeline, and leave the weights there.
+
+        All parameters are on the meta device. Whoever gives them memory fills them by `initial`,
+        as `pixelsmile.parallel` does: each process its own rows.
+
+        Args:
+            folder: The folder.
+            dtype: Of the frozen base, a torch dtype or its name; adapters are float32.
+            kwargs: Passed on to `Backbone`.
+
+        Raises:
+            UserError: If the folder is missing or damaged; it says how to get it.
+        """
+        source = TensorFolder(folder)
+        with reading(source.folder, "transformer"), init_empty_weights():
+            settings = QwenImageTransformer2DModel.load_config(source.folder)
+            base: Any = QwenImageTransformer2DModel.from_config(settings)  # pyright: ignore[reportArgumentType]
+        with init_empty_weights():
+            backbone = cls(base.to(_dtype(dtype)), **kwargs)  # pyright: ignore[reportArgumentType]
+        backbone.source = source
+        parameters = base.named_parameters()
+        own = {stock_name(name) for name, _ in parameters if not is_adapter(name)}
+        if different := sorted(own ^ source.names):
+            raise UserError(
+                f"{source.folder} differs from its config.json in {len(different)} tensors, e.g. "
+                f"{different[0]!r}: {how_to_get(source.folder)}"
+            )
         return backbone
+
+    def initial(self, name: str, shape: torch.Size, rows: slice | None = None) -> Tensor:
+        """Return some rows of a parameter as they are before training.
+
+        Args:
+            name: Of the parameter within the transformer.
+            shape: Of the whole parameter.
+            rows: Along its first dimension; None for all.
+        """
+        rows = rows or slice(None)
+        if is_adapter(name):
+            return first_adapter(name, shape, rows, rank=self.lora_config.r, seed=self.seed)
+        assert self.source is not None
+        layer = self.transformer.get_submodule(name.rpartition(".")[0])
+        if not isinstance(layer, EightBitLinear) or name.endswith(".bias"):
+            return self.source.read(stock_name(name), rows, shape)
+        full = torch.Size([layer.out_features, layer.in_features])
+        numbers, scale = quantise(self.source.read(stock_name(name), rows, full))
+        return scale if name.endswith(".scale") else numbers
 
     def adapter_parameters(self) -> list[nn.Parameter]:
         """Return the adapter's parameters that a loss can reach."""
@@ -105,13 +147,17 @@ class Backbone(Denoiser):
             )
         set_peft_model_state_dict(self.transformer, state)
 
-    def adapter(self, facts: Mapping[str, str] | None = None) -> Adapter:
+    def adapter(
+        self, facts: Mapping[str, str] | None = None, state: Mapping[str, Tensor] | None = None
+    ) -> Adapter:
         """Return the adapter as a LoRA file holds it.
 
         Args:
             facts: What the file says about the training, see `pixelsmile.lora.facts`.
+            state: The adapter's weights, see `adapter_state`; None takes them as they are here.
         """
-        state = {name: value.detach().cpu() for name, value in self.adapter_state().items()}
+        state = self.adapter_state() if state is None else state
+        state = {name: value.detach().cpu() for name, value in state.items()}
         modules = sorted(
             name.removesuffix(".lora_A.weight") for name in state if name.endswith("lora_A.weight")
         )
@@ -125,14 +171,20 @@ class Backbone(Denoiser):
         }
         return Adapter(layers, facts or {})
 
-    def save_adapter(self, folder: str | Path, facts: Mapping[str, str] | None = None) -> Path:
+    def save_adapter(
+        self,
+        folder: str | Path,
+        facts: Mapping[str, str] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> Path:
         """Write `pytorch_lora_weights.safetensors` as diffusers loads it: with rank and alpha.
 
         Args:
             folder: Is made if missing; the file is there whole or not at all.
             facts: Go into the file's metadata.
+            state: The adapter's weights, see `adapter_state`; None takes them as they are here.
         """
-        return write_adapter(self.adapter(facts), Path(folder))
+        return write_adapter(self.adapter(facts, state), Path(folder))
 
     def load_adapter(self, file: str | Path, *, scale: float | None = None) -> None:
         """Load a LoRA file of any dialect; the result is what the file means at its scale.
@@ -166,10 +218,5 @@ class Backbone(Denoiser):
         set_peft_model_state_dict(self.transformer, state)
 
 
-def _check_targets(transformer: nn.Module, targets: Sequence[str]) -> None:
-    adapted = [name for name, _ in transformer.named_modules() if name.endswith("lora_A")]
-    for target in targets:
-        if not any(name.endswith(f"{target}.lora_A") for name in adapted):
-            raise ValueError(
-                f"No module of the transformer is called {target!r}: check model.backbone.targets."
-            )
+def _dtype(dtype: torch.dtype | str) -> torch.dtype:
+    return getattr(torch, dtype) if isinstance(dtype, str) else dtype

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pixelsmile.faces.tiny.architectures import tiny_autoencoder
+from pixelsmile.faces.tiny.architectures import LATENT_CHANNELS, tiny_autoencoder
 from pixelsmile.models.autoencoder import Autoencoder, SingleFrameConv, collapse, expand_into
 
 
@@ -112,3 +112,33 @@ def test_it_stays_frozen_and_in_evaluation_but_passes_gradients_on(autoencoder):
     latents = torch.zeros(1, 16, 2, 2, requires_grad=True)
     autoencoder.decode(latents, clamp=False).sum().backward()
     assert latents.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("sub_batch", "keep_nothing"), [(1, False), (2, True), (None, True)])
+def test_decoding_in_parts_gives_the_same_images_and_gradients(
+    autoencoder, generator, sub_batch, keep_nothing
+):
+    latents = torch.randn(3, LATENT_CHANNELS, 4, 4, generator=generator, requires_grad=True)
+    found = []
+    for settings in ((None, False), (sub_batch, keep_nothing)):
+        autoencoder.in_parts(settings[0], checkpoint=settings[1])
+        images = autoencoder.decode(latents, clamp=False)
+        found.append((images, *torch.autograd.grad(images.square().mean(), latents)))
+    autoencoder.in_parts(None, checkpoint=False)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_checkpointed_decoding_keeps_nothing_for_the_backward_pass(autoencoder, generator):
+    latents = torch.randn(2, LATENT_CHANNELS, 4, 4, generator=generator, requires_grad=True)
+    kept = {}
+    for checkpoint in (False, True):
+        sizes = []
+        autoencoder.in_parts(1, checkpoint=checkpoint)
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, sizes=sizes: sizes.append(x.nbytes) or x, lambda x: x
+        ):
+            autoencoder.decode(latents, clamp=False)
+        kept[checkpoint] = sum(sizes)
+    autoencoder.in_parts(None, checkpoint=False)
+    assert kept[True] < kept[False] / 50
