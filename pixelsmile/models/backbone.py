@@ -128,13 +128,9 @@ class Backbone(nn.Module):
             UserError: If the folder is missing or damaged; it says how to get it.
         """
         source = TensorFolder(folder)
-        with reading(source.folder, "transformer"), init_empty_weights():
-            settings = QwenImageTransformer2DModel.load_config(source.folder)
-            base = QwenImageTransformer2DModel.from_config(settings)
-        with init_empty_weights():
-            backbone = cls(base.to(_dtype(dtype)), **kwargs)  # pyright: ignore[reportArgumentType]
+        backbone = cls.of_shape(source.folder, dtype=dtype, **kwargs)
         backbone.source = source
-        parameters = base.named_parameters()
+        parameters = backbone.transformer.named_parameters()
         own = {stock_name(name) for name, _ in parameters if not is_adapter(name)}
         if different := sorted(own ^ source.names):
             raise UserError(
@@ -142,6 +138,27 @@ class Backbone(nn.Module):
                 f"{different[0]!r}: {how_to_get(source.folder)}"
             )
         return backbone
+
+    @classmethod
+    def of_shape(
+        cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: object
+    ) -> Self:
+        """Build from the `config.json` of a folder alone, all parameters on the meta device.
+
+        Args:
+            folder: With the file; weights need not be there.
+            dtype: Of the frozen base, a torch dtype or its name; adapters are float32.
+            kwargs: Passed on to `Backbone`.
+
+        Raises:
+            UserError: If the file is missing or damaged; it says how to get it.
+        """
+        path = need_weights(folder)
+        with reading(path, "transformer"), init_empty_weights():
+            settings = QwenImageTransformer2DModel.load_config(path)
+            base = QwenImageTransformer2DModel.from_config(settings)
+        with init_empty_weights():
+            return cls(base.to(_dtype(dtype)), **kwargs)  # pyright: ignore[reportArgumentType]
 
     def initial(self, name: str, shape: torch.Size, rows: slice | None = None) -> Tensor:
         """Return some rows of a parameter as they are before training.

@@ -1,0 +1,171 @@
+"""One training step of the full-size module on fake tensors, with the memory and FLOPs counted."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed.device_mesh import init_device_mesh
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from pixelsmile.models.first_weights import is_adapter
+from pixelsmile.module import PixelSmile
+from pixelsmile.parallel import ShardedStrategy, spread
+from pixelsmile.planning.ledger import Ledger
+from pixelsmile.planning.shapes import build_shapes, fake_batch, make_fake
+from pixelsmile.throughput import num_tokens, step_flops
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one process does in one step.
+
+    Attributes:
+        peak: Bytes by part, at the moment when their sum is largest.
+        peaks: The same for each stretch of the step.
+        flops: All that is computed, also what is computed again in the backward pass.
+        model_flops: Of the transformer without that, as MFU counts.
+        base: Parameters of the transformer.
+        adapter: Parameters of its adapter.
+        moved: Bytes that the process receives to gather weights and sum gradients.
+    """
+
+    peak: dict[str, int]
+    peaks: dict[str, dict[str, int]]
+    flops: float
+    model_flops: float
+    base: int
+    adapter: int
+    moved: float
+
+    @property
+    def total(self) -> int:
+        """Bytes at the peak."""
+        return sum(self.peak.values())
+
+
+def trace_step(
+    config: DictConfig, world: int, advance: Callable[[int], None] = lambda _: None
+) -> Trace:
+    """Run one step on fake tensors and return what it takes.
+
+    Args:
+        config: Of a training.
+        world: Number of processes; this one plays the first.
+        advance: Is called with 1 for each block that ran, forward or again in the backward pass.
+    """
+    strategy = instantiate(config.trainer.get("strategy"))
+    module = build_shapes(config)
+    base, adapter = _count(module)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)  # of constants, such as a template
+    make_fake(module, mode)
+    ledger = Ledger()
+    flops = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
+    with _processes(world), ExitStack() as opened:
+        if isinstance(strategy, ShardedStrategy):
+            mesh = init_device_mesh("cpu", (world,))
+            with mode:
+                spread(module.backbone, mesh, param_dtype=strategy.param_dtype)
+        opened.enter_context(mode)
+        batch = fake_batch(config, module, config.data.batch_size)
+        optimizer = module.make_optimizer(module.backbone.adapter_parameters())
+        _label(ledger, module, batch)
+        for block in module.backbone.transformer.transformer_blocks:
+            block.register_forward_hook(lambda *_: advance(1))
+        opened.enter_context(flops)
+        opened.enter_context(ledger)
+        mixed = config.trainer.precision == "bf16-mixed"
+        with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
+            loss = _loss(module, batch)
+        _keep_gradients(ledger, module)
+        with ledger.at_work("encoders", "backward"):
+            loss.backward()
+        del loss
+        with ledger.at_work("optimizer", "step"):
+            if config.trainer.gradient_clip_val:
+                parameters = module.backbone.adapter_parameters()
+                nn.utils.clip_grad_norm_(parameters, config.trainer.gradient_clip_val)
+            optimizer.step()
+    images, text = num_tokens(batch)
+    sequences = 2 * config.data.batch_size
+    return Trace(
+        peak=ledger.peak,
+        peaks=ledger.peaks,
+        flops=flops.get_total_flops(),
+        model_flops=sequences * step_flops(module.backbone.transformer, images, text),
+        base=base,
+        adapter=adapter,
+        moved=0.0,
+    )
+
+
+def _loss(module: PixelSmile, batch: Any) -> torch.Tensor:
+    """Return the loss of Eq. 9, as the training step does."""
+    terms, _ = module.terms(batch)
+    rest = module.triplet_weight * terms.triplet + module.identity_weight * terms.identity
+    return terms.flow + rest
+
+
+def _count(module: PixelSmile) -> tuple[int, int]:
+    """Return the parameters of the transformer's base and of its adapter."""
+    counts = [0, 0]
+    for name, parameter in module.backbone.transformer.named_parameters():
+        counts[is_adapter(name)] += parameter.numel()
+    return counts[0], counts[1]
+
+
+def _label(ledger: Ledger, module: PixelSmile, batch: Any) -> None:
+    """Tell a ledger what is there before the step, and who makes what in it."""
+    ledger.assign_module(module.backbone, "parameters")
+    ledger.assign_module(module.autoencoder, "decoder")
+    for buffer in module.buffers():
+        ledger.assign(buffer, "buffers")
+    for network in (module.encoder, module.recogniser, module.scorer):
+        if network is not None:
+            ledger.assign_module(network, "encoders")
+    for tensor in batch:
+        ledger.assign(tensor, "buffers")
+    ledger.watch(module.backbone.transformer, "activations")
+    ledger.watch(module.autoencoder.vae.decoder, "decoder")
+    ledger.watch(module.encoder, "encoders")
+    ledger.watch(module.recogniser, "encoders")
+
+
+def _keep_gradients(ledger: Ledger, module: PixelSmile) -> None:
+    """Count each gradient as one as soon as it is there."""
+    for parameter in module.backbone.adapter_parameters():
+        parameter.register_post_accumulate_grad_hook(
+            lambda parameter: ledger.assign(parameter.grad, "gradients")
+        )
+
+
+@contextmanager
+def _processes(world: int) -> Iterator[None]:
+    """Pretend to be the first of some processes that answer at once."""
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=world)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward_flops(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return sdpa_backward_flop_count(grad, query, key, value)
+
+
+_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
+"""The CPU's attention is missing in torch's own table."""
