@@ -11,7 +11,7 @@ import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKLQwenImage
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -62,10 +62,8 @@ def resnet_recogniser(architecture: str = "ir_101") -> Recogniser:
 
 def build_backbone(config: DictConfig) -> Backbone:
     """Return the backbone of a configuration with its adapter, on the meta device."""
-    settings = OmegaConf.to_container(config.model.backbone, resolve=True)
-    assert isinstance(settings, dict)
-    for name in ("_target_", "folder"):
-        settings.pop(name)
+    node = config.model.backbone  # its folder may be of weights that nobody has
+    settings = {str(name): node[name] for name in node if name not in ("_target_", "folder")}
     folder = Path(config.model.planned.folder) / "transformer"
     return Backbone.of_shape(folder, **settings)
 

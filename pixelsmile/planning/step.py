@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.models.first_weights import is_adapter
 from pixelsmile.module import PixelSmile
 from pixelsmile.parallel import ShardedStrategy, spread
@@ -35,6 +36,8 @@ class Trace:
         base: Parameters of the transformer.
         adapter: Parameters of its adapter.
         moved: Bytes that the process receives to gather weights and sum gradients.
+        image_bytes: Of the cache, for each image of the set.
+        source_bytes: Of the cache, for each source besides.
     """
 
     peak: dict[str, int]
@@ -44,6 +47,8 @@ class Trace:
     base: int
     adapter: int
     moved: float
+    image_bytes: int
+    source_bytes: int
 
     @property
     def total(self) -> int:
@@ -63,7 +68,7 @@ def trace_step(
     """
     strategy = instantiate(config.trainer.get("strategy"))
     module = build_shapes(config)
-    base, adapter = _count(module)
+    base, adapter, weight_bytes = _count(module)
     mode = FakeTensorMode(allow_non_fake_inputs=True)  # of constants, such as a template
     make_fake(module, mode)
     ledger = Ledger()
@@ -102,7 +107,9 @@ def trace_step(
         model_flops=sequences * step_flops(module.backbone.transformer, images, text),
         base=base,
         adapter=adapter,
-        moved=0.0,
+        moved=_moved(strategy, world, weight_bytes, 4 * adapter),
+        image_bytes=_row_bytes(batch.target_a, batch.feature_a, batch.identity_a, batch.landmarks_a),
+        source_bytes=_row_bytes(batch.neutral, *[batch.suffix_a] * len(EXPRESSIONS)),
     )
 
 
@@ -113,12 +120,29 @@ def _loss(module: PixelSmile, batch: Any) -> torch.Tensor:
     return terms.flow + rest
 
 
-def _count(module: PixelSmile) -> tuple[int, int]:
-    """Return the parameters of the transformer's base and of its adapter."""
-    counts = [0, 0]
+def _count(module: PixelSmile) -> tuple[int, int, int]:
+    """Return the parameters of the transformer's base and of its adapter, and the bytes of all."""
+    counts, size = [0, 0], 0
     for name, parameter in module.backbone.transformer.named_parameters():
         counts[is_adapter(name)] += parameter.numel()
-    return counts[0], counts[1]
+        size += parameter.nbytes
+    return counts[0], counts[1], size
+
+
+def _moved(strategy: Any, world: int, weights: int, gradients: int) -> float:
+    """Return the bytes that one of some processes receives in a step.
+
+    Spread weights are gathered for the forward and for the backward pass; a gradient is summed in
+    parts, and where weights are not spread the parts are then sent around.
+    """
+    others = (world - 1) / world
+    spread_out = isinstance(strategy, ShardedStrategy)
+    return others * (2 * weights + gradients if spread_out else 2 * gradients)
+
+
+def _row_bytes(*tensors: torch.Tensor) -> int:
+    """Return the bytes of one row of each tensor."""
+    return sum(tensor[0].nbytes for tensor in tensors)
 
 
 def _label(ledger: Ledger, module: PixelSmile, batch: Any) -> None:
@@ -160,7 +184,9 @@ def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> in
     return sdpa_flop_count(query, key, value)
 
 
-def _attention_backward_flops(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+def _attention_backward_flops(
+    grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any
+) -> int:
     return sdpa_backward_flop_count(grad, query, key, value)
 
 
