@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
+from torch._guards import active_fake_mode
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -119,6 +119,7 @@ class Ledger(TorchDispatchMode):
             ledger._note()
 
         torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign]
+        self._mode = active_fake_mode()
         super().__enter__()
         return self
 
@@ -135,12 +136,14 @@ class Ledger(TorchDispatchMode):
         if any(issubclass(kind, DTensor) for kind in types):
             return NotImplemented  # it becomes operations on this process's part
         result = func(*args, **(kwargs or {}))
+        if active_fake_mode() is not self._mode:
+            return result  # DTensor asks what shape a result would have
         part = _part_of(func) or self.part
         leaves = tree_leaves(result)
         if part != self.part:
             leaves += tree_leaves((args, kwargs))
         for tensor in leaves:
-            if isinstance(tensor, Tensor) and not tensor.is_meta:
+            if isinstance(tensor, Tensor):
                 for storage in _storages(tensor):
                     self._see(storage, part)
         self._note()
@@ -192,8 +195,3 @@ def _part_of(func: Any) -> str | None:
     if not name.startswith(("fsdp.", "c10d.", "_c10d_functional.")):
         return None
     return "gradients" if "reduce_scatter" in name or "chunk_cat" in name else "gathered blocks"
-
-
-def is_fake(tensor: Tensor) -> bool:
-    """Tell whether a tensor has a shape and no numbers."""
-    return isinstance(tensor._local_tensor if isinstance(tensor, DTensor) else tensor, FakeTensor)
