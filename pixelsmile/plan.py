@@ -58,9 +58,7 @@ def check(config: DictConfig) -> Assumptions:
             raise UserError(f"plan.{name} is {plan[name]}: choose 0 or more.")
     if config.data.batch_size < 1:
         raise UserError(f"data.batch_size is {config.data.batch_size}: choose 1 or more.")
-    return Assumptions(
-        plan.efficiency, plan.link_efficiency, plan.reserved, plan.fragmentation
-    )
+    return Assumptions(plan.efficiency, plan.link_efficiency, plan.reserved, plan.fragmentation)
 
 
 @contextmanager

@@ -129,9 +129,7 @@ class Ledger(TorchDispatchMode):
         for hook in self._hooks:
             hook.remove()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count what came of it."""
         if any(issubclass(kind, DTensor) for kind in types):
             return NotImplemented  # it becomes operations on this process's part

@@ -108,7 +108,9 @@ def trace_step(
         base=base,
         adapter=adapter,
         moved=_moved(strategy, world, weight_bytes, 4 * adapter),
-        image_bytes=_row_bytes(batch.target_a, batch.feature_a, batch.identity_a, batch.landmarks_a),
+        image_bytes=_row_bytes(
+            batch.target_a, batch.feature_a, batch.identity_a, batch.landmarks_a
+        ),
         source_bytes=_row_bytes(batch.neutral, *[batch.suffix_a] * len(EXPRESSIONS)),
     )
 

@@ -70,8 +70,7 @@ def write_table(config: DictConfig, assumed: Assumptions) -> Path:
     """
     with progress("Running shallow fake steps", 2 * len(LAYERS) * len(TRACED)) as advance:
         lines = {
-            again: straight(config, checkpointing=again, advance=advance)
-            for again in (True, False)
+            again: straight(config, checkpointing=again, advance=advance) for again in (True, False)
         }
     path = Path(config.plan.table)
     with whole_file(path) as file:
@@ -79,9 +78,7 @@ def write_table(config: DictConfig, assumed: Assumptions) -> Path:
     return path
 
 
-def markdown(
-    lines: Mapping[bool, Straight], layers: int, base: str, assumed: Assumptions
-) -> str:
+def markdown(lines: Mapping[bool, Straight], layers: int, base: str, assumed: Assumptions) -> str:
     """Return the page with the table.
 
     Args:
