@@ -1,4 +1,4 @@
-"""Know what a training needs before paying for it, without a GPU and without weights:
+"""Know what a training needs before paying for it, without a GPU and without weights.
 
     python -m pixelsmile.plan model=qwen_image_edit_2511 trainer=fsdp trainer.devices=8 gpu=h100
 

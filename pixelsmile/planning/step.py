@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from pixelsmile.data.datamodule import TripletBatch
 from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.models.first_weights import is_adapter
 from pixelsmile.module import PixelSmile
@@ -80,24 +81,12 @@ def trace_step(
                 spread(module.backbone, mesh, param_dtype=strategy.param_dtype)
         opened.enter_context(mode)
         batch = fake_batch(config, module, config.data.batch_size)
-        optimizer = module.make_optimizer(module.backbone.adapter_parameters())
         _label(ledger, module, batch)
         for block in module.backbone.transformer.transformer_blocks:
             block.register_forward_hook(lambda *_: advance(1))
         opened.enter_context(flops)
         opened.enter_context(ledger)
-        mixed = config.trainer.precision == "bf16-mixed"
-        with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
-            loss = _loss(module, batch)
-        _keep_gradients(ledger, module)
-        with ledger.at_work("encoders", "backward"):
-            loss.backward()
-        del loss
-        with ledger.at_work("optimizer", "step"):
-            if config.trainer.gradient_clip_val:
-                parameters = module.backbone.adapter_parameters()
-                nn.utils.clip_grad_norm_(parameters, config.trainer.gradient_clip_val)
-            optimizer.step()
+        _step(config, module, batch, ledger)
     images, text = num_tokens(batch)
     sequences = 2 * config.data.batch_size
     return Trace(
@@ -115,7 +104,23 @@ def trace_step(
     )
 
 
-def _loss(module: PixelSmile, batch: Any) -> torch.Tensor:
+def _step(config: DictConfig, module: PixelSmile, batch: TripletBatch, ledger: Ledger) -> None:
+    """Compute the loss, its gradients and the optimizer's step, as the trainer does."""
+    parameters = module.backbone.adapter_parameters()
+    optimizer = module.make_optimizer(parameters)
+    mixed = config.trainer.precision == "bf16-mixed"
+    with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
+        loss = _loss(module, batch)
+    _keep_gradients(ledger, module)
+    with ledger.at_work("encoders", "backward"):
+        loss.backward()
+    with ledger.at_work("optimizer", "step"):
+        if config.trainer.gradient_clip_val:
+            nn.utils.clip_grad_norm_(parameters, config.trainer.gradient_clip_val)
+        optimizer.step()
+
+
+def _loss(module: PixelSmile, batch: TripletBatch) -> torch.Tensor:
     """Return the loss of Eq. 9, as the training step does."""
     terms, _ = module.terms(batch)
     rest = module.triplet_weight * terms.triplet + module.identity_weight * terms.identity
@@ -147,7 +152,7 @@ def _row_bytes(*tensors: torch.Tensor) -> int:
     return sum(tensor[0].nbytes for tensor in tensors)
 
 
-def _label(ledger: Ledger, module: PixelSmile, batch: Any) -> None:
+def _label(ledger: Ledger, module: PixelSmile, batch: TripletBatch) -> None:
     """Tell a ledger what is there before the step, and who makes what in it."""
     ledger.assign_module(module.backbone, "parameters")
     ledger.assign_module(module.autoencoder, "decoder")

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict
 from pixelsmile.files import whole_file
 from pixelsmile.planning.estimate import Assumptions, Straight
 from pixelsmile.planning.step import trace_step
-from pixelsmile.progress import progress
+from pixelsmile.progress import Advance, progress
 
 CARDS = (24, 40, 48, 80, 141)
 """Memory in GB."""
@@ -30,7 +30,7 @@ WORLD = 8
 """Processes that are traced; with another number the shares of each are others."""
 
 
-def straight(config: DictConfig, *, checkpointing: bool, advance=lambda _: None) -> Straight:  # noqa: ANN001
+def straight(config: DictConfig, *, checkpointing: bool, advance: Advance) -> Straight:
     """Return the memory of a configuration at any depth, batch and number of processes."""
     corners = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -107,23 +107,26 @@ def markdown(lines: Mapping[bool, Straight], layers: int, base: str, assumed: As
 
 _PAGE = """# Memory
 
-**Computed, not run.** Nothing in this table was measured on a GPU. `python -m pixelsmile.plan table
-model=qwen_image_edit_2511 trainer=fsdp trainer.devices=8 data=ffe` writes this page.
+**Computed, not run.** Nothing in this table was measured on a GPU. This page is written by
 
-Needed memory of each GPU when `{base}` ({layers} blocks) is trained with `trainer=fsdp`, in GB (10^9
-bytes). It is the peak of a step plus {fragmentation} for the allocator's waste and {reserved} GB for CUDA and
-NCCL, which are assumptions. Models of {traced} blocks at batches of 1 and 2 were run on fake tensors,
-with their real sharding over 8 processes; depth, batch and the share of each process are continued
-in straight lines. Every face counts in the identity loss, the largest a step can be. For one setting
+    python -m pixelsmile.plan table model=qwen_image_edit_2511 trainer=fsdp
+
+It shows the memory that each GPU must have when `{base}` ({layers} blocks) is trained with
+`trainer=fsdp`, in GB (10^9 bytes): the peak of a step, {fragmentation} more for the allocator's
+waste, and {reserved} GB for CUDA and NCCL. The last two are assumptions.
+
+Models of {traced} blocks at batches of 1 and 2 were run on fake tensors, with their real sharding
+over 8 processes; depth, batch and the share of each process are continued in straight lines. Every
+face counts in the identity loss, the largest a step can be. For one setting
 `python -m pixelsmile.plan` runs the whole model and shows the parts.
 
-Batch is `data.batch_size`, triplets per GPU; each goes through the transformer twice. Checkpointing is
-`model.backbone.gradient_checkpointing`.
+Batch is `data.batch_size`, triplets per GPU; each goes through the transformer twice.
+Checkpointing is `model.backbone.gradient_checkpointing`.
 
 | checkpointing | GPUs | batch | GB | {head} |
 |{rule}
 {rows}
 
-What else makes room: `model.backbone.eight_bit=true` halves the base, `trainer.strategy.cpu_offload=true`
-keeps it in the host's memory (slow), see [cluster.md](cluster.md).
+What else makes room: `model.backbone.eight_bit=true` halves the base, and
+`trainer.strategy.cpu_offload=true` keeps it in the host's memory; see [cluster.md](cluster.md).
 """
