@@ -156,8 +156,8 @@ class PixelSmile(LightningModule):
                 landmarks = torch.cat([batch.landmarks_a, batch.landmarks_b])
                 known = batch.identity_a[counted], batch.identity_b[counted]
                 generated = self.recogniser(images[both], landmarks[both]).chunk(2)
-                identity = self.identity(*generated, *known, sigma[counted])
-                identity = identity * (len(counted) / len(sigma))
+                share = len(counted) / len(sigma)
+                identity = self.identity(*generated, *known, sigma[counted]) * share
         return Terms(flow, triplet, identity), sigma
 
     @staticmethod

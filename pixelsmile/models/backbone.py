@@ -143,16 +143,7 @@ class Backbone(nn.Module):
     def of_shape(
         cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: object
     ) -> Self:
-        """Build from the `config.json` of a folder alone, all parameters on the meta device.
-
-        Args:
-            folder: With the file; weights need not be there.
-            dtype: Of the frozen base, a torch dtype or its name; adapters are float32.
-            kwargs: Passed on to `Backbone`.
-
-        Raises:
-            UserError: If the file is missing or damaged; it says how to get it.
-        """
+        """Build from a folder's `config.json` alone, as `without_weights` does from all of it."""
         path = need_weights(folder)
         with reading(path, "transformer"), init_empty_weights():
             settings = QwenImageTransformer2DModel.load_config(path)
