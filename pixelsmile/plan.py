@@ -6,6 +6,7 @@ Takes every setting of `pixelsmile.train`. `python -m pixelsmile.plan table` wri
 numbers of GPUs, batches and gradient checkpointing would need.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,9 +66,13 @@ def check(config: DictConfig) -> Assumptions:
 def _quietly() -> Iterator[None]:
     """Keep what libraries say about fake tensors out of the report."""
     quiet()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    logging.disable(logging.WARNING)  # such as that a model has no weights
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def run(config: DictConfig, world: int) -> Trace:
