@@ -142,7 +142,7 @@ def fake_batch(config: DictConfig, module: PixelSmile, size: int) -> TripletBatc
         return torch.empty(size, LATENT_CHANNELS, edge // 8, edge // 8)
 
     with torch.no_grad():
-        image, points = torch.empty(1, 3, sizes.image, sizes.image), torch.empty(1, 5, 2)
+        image, points = torch.zeros(1, 3, sizes.image, sizes.image), torch.rand(1, 5, 2)
         feature = module.encoder(image).shape[-1]
         embedding = module.recogniser(image, points).shape[-1]
     return TripletBatch(
