@@ -152,13 +152,14 @@ class PixelSmile(LightningModule):
             if self.triplet_weight:
                 generated = self.encoder(images).chunk(2)
                 triplet = self.triplet(*generated, batch.feature_a, batch.feature_b)
-            active = self.identity.active(sigma)
-            if self.identity_weight and active.any():  # nobody looks at faces that do not count
+            counted = self.identity.counted(sigma)
+            if self.identity_weight and len(counted):  # nobody looks at faces that do not count
+                both = torch.cat([counted, counted + len(sigma)])
                 landmarks = torch.cat([batch.landmarks_a, batch.landmarks_b])
-                both = active.repeat(2)
-                known = batch.identity_a[active], batch.identity_b[active]
+                known = batch.identity_a[counted], batch.identity_b[counted]
                 generated = self.recogniser(images[both], landmarks[both]).chunk(2)
-                identity = self.identity(*generated, *known, sigma[active]) * active.float().mean()
+                share = len(counted) / len(sigma)
+                identity = self.identity(*generated, *known, sigma[counted]) * share
         return Terms(flow, triplet, identity), sigma
 
     @staticmethod

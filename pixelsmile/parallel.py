@@ -99,9 +99,18 @@ def shard(
         device: Where weights are at rest.
         cpu_offload: Keep them in the memory of the host between uses.
     """
-    transformer = backbone.transformer
-    if isinstance(transformer, FSDPModule):
+    if isinstance(backbone.transformer, FSDPModule):
         return  # validation and fitting set up the same module
+    spread(backbone, mesh, param_dtype=param_dtype, cpu_offload=cpu_offload)
+    backbone.transformer.to_empty(device=torch.device("cpu") if cpu_offload else device)
+    fill(backbone)
+
+
+def spread(
+    backbone: Backbone, mesh: DeviceMesh, *, param_dtype: torch.dtype, cpu_offload: bool = False
+) -> None:
+    """Cut a backbone's parameters into one part per process of a mesh; in place, see `shard`."""
+    transformer = backbone.transformer
     pinned = mesh.device_type == "cuda"
     offload = CPUOffloadPolicy(pin_memory=pinned) if cpu_offload else OffloadPolicy()
     precision = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32)
@@ -112,8 +121,6 @@ def shard(
         param_dtype=param_dtype, reduce_dtype=torch.float32, output_dtype=torch.float32
     )
     fully_shard(transformer, mesh=mesh, mp_policy=outer, offload_policy=offload)
-    transformer.to_empty(device=torch.device("cpu") if cpu_offload else device)
-    fill(backbone)
 
 
 @torch.no_grad()

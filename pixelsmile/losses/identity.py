@@ -50,6 +50,12 @@ class IdentityLoss(nn.Module):
             return torch.ones_like(sigma, dtype=torch.bool)
         return sigma <= self.max_sigma
 
+    def counted(self, sigma: Tensor) -> Tensor:
+        """Return the indices of the samples that count, (B',); without a gate all, unseen."""
+        if self.max_sigma is None:
+            return torch.arange(len(sigma), device=sigma.device)
+        return self.active(sigma).nonzero()[:, 0]
+
     def forward(
         self,
         generated_a: Tensor,

@@ -16,7 +16,7 @@ from pixelsmile.models.denoiser import Denoiser
 from pixelsmile.models.eight_bit import EightBitLinear, quantise, to_eight_bit
 from pixelsmile.models.first_weights import TensorFolder, first_adapter, is_adapter, stock_name
 from pixelsmile.models.targets import LORA_TARGETS, check_targets, freeze_unreached
-from pixelsmile.weights import how_to_get, reading
+from pixelsmile.weights import how_to_get, need_weights, reading
 
 
 class Backbone(Denoiser):
@@ -90,13 +90,9 @@ class Backbone(Denoiser):
             UserError: If the folder is missing or damaged; it says how to get it.
         """
         source = TensorFolder(folder)
-        with reading(source.folder, "transformer"), init_empty_weights():
-            settings = QwenImageTransformer2DModel.load_config(source.folder)
-            base: Any = QwenImageTransformer2DModel.from_config(settings)  # pyright: ignore[reportArgumentType]
-        with init_empty_weights():
-            backbone = cls(base.to(_dtype(dtype)), **kwargs)  # pyright: ignore[reportArgumentType]
+        backbone = cls.of_shape(source.folder, dtype=dtype, **kwargs)
         backbone.source = source
-        parameters = base.named_parameters()
+        parameters = backbone.transformer.named_parameters()
         own = {stock_name(name) for name, _ in parameters if not is_adapter(name)}
         if different := sorted(own ^ source.names):
             raise UserError(
@@ -104,6 +100,18 @@ class Backbone(Denoiser):
                 f"{different[0]!r}: {how_to_get(source.folder)}"
             )
         return backbone
+
+    @classmethod
+    def of_shape(
+        cls, folder: str | Path, *, dtype: torch.dtype | str = torch.float32, **kwargs: object
+    ) -> Self:
+        """Build from a folder's `config.json` alone, as `without_weights` does from all of it."""
+        path = need_weights(folder)
+        with reading(path, "transformer"), init_empty_weights():
+            settings = QwenImageTransformer2DModel.load_config(path)
+            base: Any = QwenImageTransformer2DModel.from_config(settings)  # pyright: ignore[reportArgumentType]
+        with init_empty_weights():
+            return cls(base.to(_dtype(dtype)), **kwargs)  # pyright: ignore[reportArgumentType]
 
     def initial(self, name: str, shape: torch.Size, rows: slice | None = None) -> Tensor:
         """Return some rows of a parameter as they are before training.
