@@ -18,7 +18,7 @@ from tests.processes import BATCH, IMAGE, STEPS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROWS = (7, 8, 97)
-SEVERAL = ["ddp-2", "ddp-3", "fsdp-2", "fsdp-3"]
+SEVERAL = ["ddp-2", "fsdp-2", "fsdp-3"]
 FRUGAL = [
     "trainer.accumulate_grad_batches=2",
     "model.backbone.eight_bit=true",
