@@ -11,6 +11,9 @@ RUN := .venv/bin/python
 OFFLINE := CUDA_VISIBLE_DEVICES= HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 \
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false
 
+# Many containers set this; each start would then compile thousands of files anew, 15 s instead of 7.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv faces train evaluate ablate app test check tensorboard clean
 

@@ -9,20 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-RANK = int(os.environ["RANK"])
-
 
 def main(what, folder):
-    received = []
+    rank, received = int(os.environ["RANK"]), []
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
         signal.signal(number, lambda number, frame: received.append(number))
-    (folder / f"{RANK}.pid").write_text(str(os.getpid()))
-    (folder / f"{RANK}.environment").write_text(repr(dict(os.environ)))
-    sys.stdout.write(f"rank {RANK} speaks\n")
-    sys.stderr.write(f"rank {RANK} complains\n")
+    (folder / f"{rank}.pid").write_text(str(os.getpid()))
+    (folder / f"{rank}.environment").write_text(repr(dict(os.environ)))
+    sys.stdout.write(f"rank {rank} speaks\n")
+    sys.stderr.write(f"rank {rank} complains\n")
     if what == "end":
         return 0
-    if what == "fail" and RANK == 1:
+    if what == "fail" and rank == 1:
         raise RuntimeError("out of luck")
     if what == "refuse":
         return 2
@@ -31,7 +29,7 @@ def main(what, folder):
         time.sleep(0.02)
         if received and what == "stop":
             time.sleep(0.3)  # a second signal would come now
-            (folder / f"{RANK}.signals").write_text(repr(received))
+            (folder / f"{rank}.signals").write_text(repr(received))
             return 128 + received[0]
     return 3
 
