@@ -217,9 +217,12 @@ def test_paths_of_the_real_weights_must_be_given():
         str(config.model.folder)
 
 
-def test_tiny_model_changes_sizes_and_pace_and_of_the_losses_only_a_weight():
+def test_tiny_model_has_a_contrast_of_its_own_and_the_rows_of_the_paper_have_the_papers():
     tiny, paper = resolved("model=tiny"), resolved("model=qwen_image_edit_2511")
-    assert tiny.loss == OmegaConf.merge(paper.loss, {"triplet_weight": 0.1})
+    assert paper.loss.triplet.term._target_ == "pixelsmile.losses.info_nce"
+    assert tiny.loss == resolved("model=tiny", "loss=log_ratio").loss
+    full = resolved("model=tiny", "experiment=full")
+    assert full.loss == OmegaConf.merge(paper.loss, {"triplet_weight": 0.1})
     assert resolved("model=tiny", "domain=anime").loss.triplet_weight == 0.1
     assert tiny.model.strengths == paper.model.strengths
     assert tiny.model.backbone._target_ == paper.model.backbone._target_
