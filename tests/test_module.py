@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
 @pytest.fixture(scope="module")
 def shared(tiny_stack):
-    settings = ("model.scheduler.num_warmup_steps=1", "loss.triplet_weight=1.0")
+    settings = ("model.scheduler.num_warmup_steps=1", "loss=info_nce", "loss.triplet_weight=1.0")
     config = compose(f"model.weights={tiny_stack}", *SETTINGS, *settings)
     module = build_module(config)
     numbers = torch.Generator().manual_seed(7)
