@@ -139,8 +139,6 @@ class EditingMetrics(nn.Module):
         results: dict[str, Measured] = {}
         for name, metric in self.named():
             low, high = metric.interval()  # pyright: ignore[reportCallIssue]
-            # As the value is: sums of several processes differ in the last bits of float64.
-            low, high = torch.tensor([low, high], dtype=torch.float32).tolist()
             results[name] = {
                 "value": float(metric.compute()),
                 "low": low,

@@ -1,8 +1,8 @@
 """Floating point operations of the transformer, by formula and by counting calls.
 
-The formula is checked against torch's FlopCounterMode on the tiny stack (`counted`). What a speed
-costs at full size comes from the very code that edits: it runs with a stand-in that notes the shape
-of every call (`calls_of`), and each call is priced by the formula.
+The formula is checked against `pixelsmile.models.operations` on the tiny stack. What a speed costs
+at full size comes from the very code that edits: it runs with a stand-in that notes the shape of
+every call (`calls_of`), and each call is priced by the formula.
 """
 
 from types import SimpleNamespace
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from pixelsmile.models.renderer import distinct_rows
 from pixelsmile.models.sampler import Conditions, PromptedField, sample, sigma_schedule
@@ -94,15 +93,3 @@ def per_picture_flops(sizes: Sizes, job: Job, pictures: int) -> int:
     """Return what the transformer costs where every picture runs by itself."""
     image = 2 * (job.edge // 16) ** 2
     return pictures * job.steps * call_flops(sizes, Call(1, image, job.text))
-
-
-def counted(function: Any) -> int:
-    """Return the operations of a function as torch counts them, attention on CPU included."""
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-
-    def price(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
-        return sdpa_flop_count(query, key, value)
-
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={attention: price}) as mode:
-        function()
-    return mode.get_total_flops()

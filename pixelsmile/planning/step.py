@@ -17,10 +17,10 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from pixelsmile.data.datamodule import TripletBatch
 from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.models.first_weights import is_adapter
+from pixelsmile.models.operations import Operations
 from pixelsmile.module import PixelSmile
 from pixelsmile.parallel import ShardedStrategy, spread
 from pixelsmile.planning.ledger import Ledger
-from pixelsmile.planning.operations import Operations
 from pixelsmile.planning.shapes import build_shapes, fake_batch, make_fake
 from pixelsmile.throughput import num_tokens, step_flops
 

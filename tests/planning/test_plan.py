@@ -3,8 +3,6 @@
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 import pixelsmile.stack  # noqa: F401 - registers the resolvers of the configs
 from pixelsmile.command import CONFIG_FOLDER
@@ -12,7 +10,6 @@ from pixelsmile.errors import UserError
 from pixelsmile.plan import check, processes_of, verdict
 from pixelsmile.planning.estimate import Assumptions, Straight, changes
 from pixelsmile.planning.ledger import Ledger
-from pixelsmile.planning.operations import Operations
 from pixelsmile.planning.shapes import build_backbone
 from pixelsmile.planning.step import trace_step
 from pixelsmile.planning.table import shallow, straight
@@ -100,37 +97,6 @@ def test_the_ledger_counts_views_once():
         views = [whole.T, whole[2:], whole.view(-1)]
     assert ledger.now["activations"] == 400
     assert len(views) == 3
-
-
-def test_operations_are_those_that_torch_counts():
-    network = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 3),
-        torch.nn.Flatten(2),
-        torch.nn.TransformerEncoderLayer(36, 4, dim_feedforward=64, batch_first=True),
-    )
-    image = torch.rand(2, 3, 8, 8)
-
-    def step():
-        with sdpa_kernel(SDPBackend.MATH):  # torch's counter does not know the CPU's kernel
-            network(image).square().mean().backward()
-
-    with FlopCounterMode(display=False) as known:
-        step()
-    with Operations() as counted:
-        step()
-    assert counted.total == known.get_total_flops() > 0
-
-
-def test_operations_of_the_fast_attention_are_those_of_the_plain_one():
-    def attend(backend):
-        query = torch.rand(2, 4, 16, 8, requires_grad=True)
-        with sdpa_kernel(backend), Operations() as counted:
-            torch.nn.functional.scaled_dot_product_attention(query, query, query).sum().backward()
-        return counted.total
-
-    forward = 2 * 2 * 2 * 4 * 16 * 16 * 8  # two products
-    assert attend(SDPBackend.MATH) == 3 * forward
-    assert attend(SDPBackend.FLASH_ATTENTION) == 3 * forward + forward // 2  # scores made again
 
 
 @pytest.mark.slow
