@@ -66,7 +66,7 @@ class Server(ThreadingHTTPServer):
         with self.guard:
             self.plan, self.log, self.asked = plan, [], {}
         self.delay, self.stall, self.retry_after = 0.0, 2.0, "0.05"
-        self.most = 0
+        self.waiting = self.most = 0  # questions unanswered at once, and the most there were
 
     @property
     def url(self):
@@ -93,7 +93,6 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         with server.guard:
             server.busy += 1
-            server.most = max(server.most, server.busy)
         try:
             (self.gemini if gemini else self.openai)(body)
         finally:
@@ -119,7 +118,12 @@ class Handler(BaseHTTPRequestHandler):
                 body,
             )
             server.log.append(entry)
+            server.waiting += 1
+            server.most = max(server.most, server.waiting)
         time.sleep(server.delay)
+        # Before the reply: whoever has it may ask anew at once, sooner than this thread goes on.
+        with server.guard:
+            server.waiting -= 1
         return entry
 
     def text(self, kind, image):
