@@ -22,7 +22,8 @@ from rich.console import Console
 from pixelsmile.ablation.document import page, read_notes, results_table
 from pixelsmile.ablation.plan import passed_on, plan, rows_of_command, settings
 from pixelsmile.ablation.queue import Ended, Run, gpu_names, train_all
-from pixelsmile.ablation.results import Result, collect, write_results
+from pixelsmile.ablation.record import joined, write_record, write_results
+from pixelsmile.ablation.results import Result, collect
 from pixelsmile.command import CONFIG_FOLDER, command
 from pixelsmile.data.reading import read_data
 from pixelsmile.errors import UserError
@@ -232,11 +233,20 @@ def _overrides() -> list[str]:
 
 
 def report(config: DictConfig) -> None:
-    """Write the page of findings and the files of results from what is on disk."""
-    out = Path(config.out)
-    results = collect(out)
+    """Write the page of findings from the record and what is on disk, which joins the record.
+
+    Raises:
+        UserError: As `joined`.
+    """
+    out, record = Path(config.out), Path(config.record)
+    found = collect(out)
+    begun = out / "protocol.json"
+    used = json.loads(begun.read_text()) if begun.is_file() else settings(config, [])
+    results = joined(record, used, found)
+    if found:
+        write_results(out, found)
+        write_record(record, used, results)
     if results:
-        write_results(out, results)
         show(results, out)
     with whole_file(config.document) as file:
         file.write(page(config, results, read_notes(config.notes)).encode())

@@ -22,7 +22,7 @@ from pixelsmile.ablation.claims import (
     overall,
     verdicts,
 )
-from pixelsmile.ablation.results import EARLY_LOSS, Result, Summary, early, summarise
+from pixelsmile.ablation.results import EARLY_LOSS, LATE_LOSS, Result, Summary, summarise
 from pixelsmile.ablation.rows import FULL, TABLE_3, rows_of
 from pixelsmile.bench.paper import JUDGE
 from pixelsmile.errors import UserError
@@ -192,7 +192,7 @@ def _dynamics(results: Sequence[Result]) -> str:
     """Return Fig. 9 in numbers: both frameworks over the training, means over seeds."""
     lines = ["**Training, symmetric against asymmetric (Fig. 9), means over seeds**", ""]
     rows: list[tuple[str, list[Result]]] = [
-        (title, [one for one in results if one.row == name and one.loss])
+        (title, [one for one in results if one.row == name and EARLY_LOSS in one.values])
         for name, title in ((FULL, "symmetric"), (_ASYMMETRIC, "one branch"))
     ]
     if not all(runs for _, runs in rows):
@@ -201,16 +201,11 @@ def _dynamics(results: Sequence[Result]) -> str:
     heads = ["", _EARLY, "loss, last quarter", *(f"mSCR, step {step}" for step in steps)]
     lines += [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for title, runs in rows:
-        losses = (_average([early(one.loss) for one in runs]), _average(list(map(_late, runs))))
+        losses = [_average([one.values[key] for one in runs]) for key in (EARLY_LOSS, LATE_LOSS)]
         curve = [_average([one.mscr[step] for one in runs]) for step in steps]
         cells = [f"{value:.3f}" for value in (*losses, *curve)]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _late(result: Result) -> float:
-    last = max(result.loss)
-    return _average([value for step, value in result.loss.items() if step >= 0.75 * last])
 
 
 def _average(values: Sequence[float]) -> float:

@@ -14,7 +14,18 @@ from pixelsmile.ablation.rows import MEAD, Row, asked_rows
 from pixelsmile.errors import UserError
 from pixelsmile.faces.videos import EMOTIONS, write_mead
 
-_OWN = ("rows", "seeds", "workers", "out", "protocol", "mead", "document", "notes", "paths.runs")
+_OWN = (
+    "rows",
+    "seeds",
+    "workers",
+    "out",
+    "protocol",
+    "mead",
+    "document",
+    "record",
+    "notes",
+    "paths.runs",
+)
 _ASK = ("loss", "experiment")
 _ELSEWHERE = ("domain", "paths")
 """Keys that may differ between the runs of one table."""

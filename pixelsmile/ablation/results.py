@@ -1,11 +1,9 @@
 """What the runs on disk say: one result a run, and mean and spread over seeds of every row."""
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,11 +12,13 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pixelsmile.ablation.rows import TABLE_3, Row, known_row
-from pixelsmile.files import whole_file
 from pixelsmile.scoring import METRIC_NAMES
 
 EARLY_LOSS = "early_loss"
 """Mean training loss over the first quarter of the steps, what Fig. 9 calls early training."""
+
+LATE_LOSS = "late_loss"
+"""Mean training loss over the last quarter."""
 
 BASE = Row("base", "w/o training")
 """The base that every training starts from, measured as the first thing of a run."""
@@ -37,8 +37,7 @@ class Result:
         row: Name of its row.
         domain: `human` or `anime`.
         seed: Of the training.
-        values: By metric, with `EARLY_LOSS` where the run has a curve.
-        loss: The training loss.
+        values: By metric, with `EARLY_LOSS` and `LATE_LOSS` where the run has a curve.
         mscr: Of the base, and of the validations by steps done.
     """
 
@@ -46,7 +45,6 @@ class Result:
     domain: str
     seed: int
     values: Mapping[str, float]
-    loss: Curve
     mscr: Curve
 
 
@@ -62,7 +60,11 @@ def run_name(domain: str, row: str, seed: int) -> str:
 
 def collect(out: Path) -> list[Result]:
     """Return all finished runs in the order of the table; the base counts as a row of its own."""
-    results = [result for folder in sorted(out.glob("*-s*")) for result in _read(folder)]
+    return in_order(result for folder in sorted(out.glob("*-s*")) for result in _read(folder))
+
+
+def in_order(results: Iterable[Result]) -> list[Result]:
+    """Return results in the order of the table; of two for the same run, the later."""
     order = [BASE.name, *(row.name for row in TABLE_3)]
 
     def place(result: Result) -> tuple[Any, ...]:
@@ -88,11 +90,11 @@ def _read(folder: Path) -> list[Result]:
     mscr |= {step + 1: value for step, value in validated.items() if step}
     values = {name: float(measured["after"][name]["value"]) for name in METRIC_NAMES}
     if loss:
-        values[EARLY_LOSS] = early(loss)
+        values |= {EARLY_LOSS: early(loss), LATE_LOSS: late(loss)}
     base = {name: float(measured["before"][name]["value"]) for name in METRIC_NAMES}
     return [
-        Result(row, domain, seed, values, loss, mscr),
-        Result(BASE.name, domain, seed, base, {}, {}),
+        Result(row, domain, seed, values, mscr),
+        Result(BASE.name, domain, seed, base, {}),
     ]
 
 
@@ -120,6 +122,17 @@ def early(loss: Curve) -> float:
     """
     end = max(max(loss) / 4, min(loss))
     return fmean(value for step, value in loss.items() if step <= end)
+
+
+def late(loss: Curve) -> float:
+    """Return the mean loss over the last quarter of the steps.
+
+    Example:
+        >>> late({0: 4.0, 10: 2.0, 20: 1.0, 30: 1.5, 40: 0.5})
+        1.0
+    """
+    start = 0.75 * max(loss)
+    return fmean(value for step, value in loss.items() if step >= start)
 
 
 @dataclass(frozen=True)
@@ -162,45 +175,3 @@ def summarise(results: Iterable[Result]) -> list[Summary]:
         )
         for (domain, name), group in groups.items()
     ]
-
-
-# ---- files ----------------------------------------------------------------------------------
-
-
-def write_results(out: Path, results: Sequence[Result]) -> None:
-    """Write `results.json`, rows with mean and spread, and `results.csv`, one line a run."""
-    rows = [_as_json(summary) for summary in summarise(results)]
-    with whole_file(out / "results.json") as file:
-        file.write(json.dumps({"rows": rows}, indent=2).encode())
-    columns: list[str] = ["domain", "row", "seed", *METRIC_NAMES, EARLY_LOSS]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for one in results:
-        named = {"domain": one.domain, "row": one.row, "seed": one.seed}
-        writer.writerow(named | dict(one.values))
-    with whole_file(out / "results.csv") as file:
-        file.write(text.getvalue().encode())
-
-
-def _as_json(summary: Summary) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else value
-
-    paper = summary.row.paper
-    metrics = {
-        name: {
-            "mean": number(summary.mean(name)),
-            "spread": number(summary.spread(name)),
-            "values": [number(value) for value in summary.values[name]],
-            "paper": float(paper[name]) if name in paper else None,
-        }
-        for name in METRIC_NAMES
-    }
-    return {
-        "domain": summary.domain,
-        "row": summary.row.name,
-        "title": summary.row.title,
-        "seeds": list(summary.seeds),
-        "metrics": metrics,
-    }

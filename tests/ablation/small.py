@@ -35,7 +35,7 @@ def inline(runs, work, *, begin, **_):
 
 def result(row, seed=0, domain="human", **values) -> Result:
     """Return a result in which every metric is 0.5 unless it is given."""
-    return Result(row, domain, seed, dict.fromkeys(METRIC_NAMES, 0.5) | values, {}, {})
+    return Result(row, domain, seed, dict.fromkeys(METRIC_NAMES, 0.5) | values, {})
 
 
 def write_run(folder: Path, value: float, base: float = 0.1) -> None:

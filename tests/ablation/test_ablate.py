@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pixelsmile import ablate as command
 from pixelsmile.ablate import ablate, num_workers, report
-from pixelsmile.ablation.results import collect
+from pixelsmile.ablation.results import collect, curves
 from pixelsmile.errors import UserError
 from pixelsmile.scoring import METRIC_NAMES
 from tests.ablation.small import compose_ablate, inline, write_run
@@ -118,7 +118,8 @@ def test_page_is_made_from_what_is_on_disk(tmp_path, capsys):
     (out / "human-mead-s0").mkdir()  # not finished
     notes = tmp_path / "notes.yaml"
     notes.write_text("hinge: Because of the margin.\n")
-    report(compose_ablate(f"out={out}", f"document={tmp_path / 'page.md'}", f"notes={notes}"))
+    written = [f"document={tmp_path / 'page.md'}", f"record={tmp_path / 'page.json'}"]
+    report(compose_ablate(f"out={out}", *written, f"notes={notes}"))
     page = (tmp_path / "page.md").read_text()
     assert "| Hinge edits more and keeps less identity than InfoNCE. | not held | not run |" in page
     assert (
@@ -139,7 +140,13 @@ def test_page_is_made_from_what_is_on_disk(tmp_path, capsys):
 
 def test_page_before_any_run_is_the_protocol(tmp_path):
     document = tmp_path / "page.md"
-    report(compose_ablate(f"out={tmp_path}", f"document={document}", "notes=none.yaml"))
+    record = tmp_path / "page.json"
+    report(
+        compose_ablate(
+            f"out={tmp_path}", f"document={document}", f"record={record}", "notes=none.yaml"
+        )
+    )
+    assert not record.exists()
     page = document.read_text()
     assert "- `trainer.max_steps=300`" in page
     assert "held |" not in page
@@ -150,7 +157,14 @@ def test_notes_of_unknown_claims_are_refused(tmp_path):
     notes = tmp_path / "notes.yaml"
     notes.write_text("hinges: x\n")
     with pytest.raises(UserError, match="names 'hinges': choose of trade_off"):
-        report(compose_ablate(f"out={tmp_path}", f"document={tmp_path / 'p'}", f"notes={notes}"))
+        report(
+            compose_ablate(
+                f"out={tmp_path}",
+                f"document={tmp_path / 'p'}",
+                f"record={tmp_path / 'r'}",
+                f"notes={notes}",
+            )
+        )
 
 
 @pytest.mark.slow
@@ -180,9 +194,10 @@ def test_rows_are_trained_and_measured_on_the_same_people(tmp_path, tiny_stack, 
     assert [one.row for one in results] == ["base", "mead", "full"]
     _, mead, full = results
     assert all(set(one.values) >= set(METRIC_NAMES) for one in results)
-    assert sorted(full.loss) == [0, 1]
-    assert full.values["early_loss"] == full.loss[0]
-    assert mead.loss != full.loss
+    loss, _ = curves(tmp_path / "out" / "human-full-s0")
+    assert sorted(loss) == [0, 1]
+    assert (full.values["early_loss"], full.values["late_loss"]) == (loss[0], loss[1])
+    assert mead.values["early_loss"] != full.values["early_loss"]
     # Both were scored on the same people, by the same base.
     out = tmp_path / "out"
     read = [
