@@ -13,8 +13,11 @@ from rich.console import Console
 
 from pixelsmile.command import command
 from pixelsmile.editing import ExpressionEditor
-from pixelsmile.editing.calibration import Calibration, calibration_file
+from pixelsmile.editing.calibration import Calibration, Measured, calibration_file
+from pixelsmile.editing.framing import Framing
+from pixelsmile.editing.loading import weights_identity
 from pixelsmile.editing.reading import read_picture
+from pixelsmile.editing.settings import lora_note, plain
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import DOMAINS
 from pixelsmile.lora.files import find_file
@@ -34,6 +37,9 @@ def main(config: DictConfig) -> None:
         os.environ["GRADIO_TEMP_DIR"] = folder
         handlers = make_handlers(config)
         blocks, address = serve(handlers, config)
+        for name in DOMAINS:
+            if (lora := config.lora[name]) is not None and (note := lora_note(lora, name)):
+                console.print(note, markup=False, highlight=False)
         console.print(f"{status(config)}. Open {address} - Ctrl-C ends it.", highlight=False)
         try:
             blocks.block_thread()
@@ -56,6 +62,7 @@ def make_handlers(config: DictConfig) -> Handlers:
         calibrations=dict(find_calibrations(config)),
         facts={"base": config.model.base, "lora": OmegaConf.to_container(config.lora)},
         kept=config.kept,
+        framings={name: Framing(**plain(config.framing[name])) for name in DOMAINS},
     )
     engine.editor(DOMAINS[0])  # missing weights are said now, not to the first visitor
     return Handlers(
@@ -90,19 +97,29 @@ def make_editor(config: DictConfig, domain: str) -> ExpressionEditor:
     """Return the editor of a domain, with its LoRA if one is named."""
     own = OmegaConf.create({"domain": config.domains[domain].domain, "model": config.model})
     own.paths = config.paths
-    return ExpressionEditor.from_config(own, lora=config.lora[domain], device=config.device)
+    return ExpressionEditor.from_config(
+        own,
+        lora=config.lora[domain],
+        device=config.device,
+        dtype=config.dtype,
+        batch_size=config.batch_size,
+        offload=config.offload,
+        compile=config.compile,
+    )
 
 
 def find_calibrations(config: DictConfig) -> Iterator[tuple[str, Calibration]]:
     """Yield domain and calibration for every LoRA that has one beside it.
 
     Raises:
-        UserError: If one is damaged or was measured with another LoRA.
+        UserError: If one is damaged, or was measured with another LoRA, model or domain.
     """
     for name in DOMAINS:
         lora = config.lora[name]
         if lora is not None and calibration_file(lora).is_file():
-            yield name, Calibration.load(lora)
+            calibration = Calibration.load(lora)
+            calibration.check(Measured(weights_identity(config.model, lora), name))
+            yield name, calibration
 
 
 def draw_examples(config: DictConfig, domain: str) -> list[Example]:

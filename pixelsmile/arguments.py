@@ -39,14 +39,31 @@ def gathered(words: Sequence[str], key: str) -> list[str]:
     Example:
         >>> gathered(["pyproject.toml", "seed=1", "configs"], "image")
         ['seed=1', "image=['pyproject.toml','configs']"]
+        >>> gathered(["image=one.jpg", "configs"], "image")
+        ["image=['one.jpg','configs']"]
         >>> gathered(["seed=1"], "image")
         ['seed=1']
     """
-    paths = [word for word in words if not word.startswith("-") and _is_there(word)]
-    if not paths:
+    bare = [word for word in words if not word.startswith("-") and _is_there(word)]
+    if not bare:
         return list(words)
-    listed = ",".join(quoted(f"{key}={path}", [key]).partition("=")[2] for path in paths)
-    return [*(word for word in words if word not in paths), f"{key}=[{listed}]"]
+    paths, others = [], []
+    for word in words:  # `image=*.jpg` is one word of the key and bare paths after it
+        name, sign, value = word.partition("=")
+        if word in bare:
+            paths.append(_in_list(key, word))
+        elif name == key and sign and value not in ("", "null"):
+            paths.append(_in_list(key, value))
+        else:
+            others.append(word)
+    return [*others, f"{key}=[{','.join(paths)}]"]
+
+
+def _in_list(key: str, value: str) -> str:
+    """Return a path, or the inside of a list of them, as an element of a list of Hydra's."""
+    if value.startswith("[") and value.endswith("]") and not _is_there(value):
+        return value[1:-1]
+    return quoted(f"{key}={value}", [key]).partition("=")[2]
 
 
 def bracketed(words: Sequence[str], keys: Sequence[str]) -> list[str]:

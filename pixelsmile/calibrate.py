@@ -48,9 +48,17 @@ def calibrate(config: DictConfig) -> Path:
     levels = _slider(config.levels, "levels")
     if levels[-1] > 1:
         raise UserError(f"levels ends at {levels[-1]:g}: perceived intensities lie in 0 to 1.")
-    if not 0 < config.saturation <= 1:
+    if type(config.saturation) not in (int, float) or not 0 < config.saturation <= 1:
         raise UserError(f"saturation={config.saturation}: give a share above 0 and at most 1.")
-    editor = ExpressionEditor.from_config(config, lora=config.lora, batch_size=config.batch_size)
+    editor = ExpressionEditor.from_config(
+        config,
+        lora=config.lora,
+        device=config.device,
+        dtype=config.dtype,
+        batch_size=config.batch_size,
+        offload=config.offload,
+        compile=config.compile,
+    )
     people: People = call_reader(config, "people")
     reader = _reader(config, editor)
 

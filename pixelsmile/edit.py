@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -19,7 +19,7 @@ from rich.text import Text
 from pixelsmile.arguments import bracketed, gathered, quoted, rejoined
 from pixelsmile.command import EndedError, command
 from pixelsmile.editing.batch import Batch
-from pixelsmile.editing.calibration import Calibration
+from pixelsmile.editing.calibration import Calibration, Measured
 from pixelsmile.editing.editor import ExpressionEditor
 from pixelsmile.editing.inputs import find_images, result_folders
 from pixelsmile.editing.levels import Judged, Levels, Perceived, Strengths
@@ -90,18 +90,29 @@ def build_levels(config: DictConfig, weights: str) -> Levels:
         return Judged(read_target(plain(config.target)), partial(instantiate, config.model.scorer))
     if config.perceived is None:
         return Strengths(read_strengths(plain(config.strength)))
-    if config.lora is None:
-        raise UserError("perceived= needs lora=: the calibration lies beside the LoRA.")
-    calibration = Calibration.load(config.lora)
-    calibration.check(Identified(weights, config.domain.name))
+    place = config.calibration or config.lora
+    if place is None:
+        raise UserError(
+            "perceived= needs a calibration: say lora=, beside which it lies, or for the base "
+            "without one calibration=<folder>."
+        )
+    calibration = Calibration.load(place)
+    calibration.check(Measured(weights, config.domain.name))
     return Perceived(read_strengths(plain(config.perceived), "perceived", 1), calibration)
 
 
-class Identified(NamedTuple):
-    """What a calibration asks an editor for, known before it is loaded."""
+def folder_of(out: Any) -> Path:
+    """Return the folder of `out=`.
 
-    identity: str
-    domain: str
+    Raises:
+        UserError: If it is none, or a file is in its place.
+    """
+    if not isinstance(out, str) or not out:
+        raise UserError(f"out={out}: name a folder for the results, such as out=edits.")
+    path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"out={out} is a file: name a folder for the results.")
+    return path
 
 
 def run_batch(batch: Batch, images: Sequence[Path], out: Path, console: Console) -> list[Outcome]:
@@ -113,16 +124,20 @@ def run_batch(batch: Batch, images: Sequence[Path], out: Path, console: Console)
         out: Folder of the results.
         console: Shows the progress.
 
-    Raises:
-        UserError: If a result is there that must not be replaced; nothing has been made then.
     """
-    jobs = [batch.plan(*pair) for pair in zip(images, result_folders(images, out), strict=True)]
-    outcomes: list[Outcome] = []
-    total, done = (sum(counts) for counts in zip(*((j.total, j.done) for j in jobs), strict=True))
+    plans = [_plan(batch, *pair) for pair in zip(images, result_folders(images, out), strict=True)]
+    jobs = [plan for plan in plans if isinstance(plan, Job)]
+    total, done = sum(job.total for job in jobs), sum(job.done for job in jobs)
     with progress("Editing", total, done=done, console=console) as advance:
-        for job in jobs:
-            outcomes.append(_outcome(batch, job, advance))
-    return outcomes
+        return [_outcome(batch, plan, advance) if isinstance(plan, Job) else plan for plan in plans]
+
+
+def _plan(batch: Batch, image: Path, folder: Path) -> Job | Outcome:
+    """Return what there is to do, or what is wrong with an image before anything is done."""
+    try:
+        return batch.plan(image, folder)
+    except UserError as error:
+        return image, folder, 0, 0, str(error)
 
 
 def _outcome(batch: Batch, job: Job, advance: Advance) -> Outcome:
@@ -159,7 +174,7 @@ def main(config: DictConfig) -> None:
     """Edit pictures; exit code 1 if some of several could not be edited."""
     quiet()
     console, notes = Console(), Console(stderr=True)
-    out = Path(config.out)
+    out = folder_of(config.out)
     images = find_images(plain(config.image), out)
     batch = build_batch(config, notes)
     if note := lora_note(config.lora, config.domain.name):

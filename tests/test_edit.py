@@ -13,8 +13,9 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from pixelsmile import edit
+from pixelsmile.arguments import quoted
 from pixelsmile.command import CONFIG_FOLDER
-from pixelsmile.edit import as_hydra_reads, build_batch, main
+from pixelsmile.edit import as_hydra_reads, build_batch, folder_of, main
 from pixelsmile.editing.calibration import Calibration, lora_hash
 from pixelsmile.editing.curves import Curve
 from pixelsmile.editing.facts import read_facts
@@ -84,6 +85,24 @@ def test_paths_may_have_spaces_brackets_and_umlauts(photos):
 def test_files_that_the_shell_made_of_a_glob_are_images(photos):
     words = sorted(map(str, photos.iterdir()))
     assert config_of(*words, "expression=happy").image == words
+
+
+def test_the_first_file_of_a_glob_after_the_key_is_an_image_too(photos):
+    """A shell makes `image=a.png b.png` of `image=*.png` only where no file is called image=..."""
+    names = sorted(str(path) for path in photos.iterdir())
+    first, *others = names
+    (word,) = as_hydra_reads([f"image={first}", *others])
+    for name in names:
+        assert quoted(f"image={name}", ["image"]).partition("=")[2] in word
+
+
+@pytest.mark.parametrize("out", ["null", "taken"])
+def test_out_that_is_no_folder_is_refused(tmp_path, out):
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    with pytest.raises(UserError, match="name a folder for the results"):
+        folder_of(None if out == "null" else str(taken))
+    assert taken.read_text() == "mine"
 
 
 def test_lists_need_no_brackets():
@@ -183,6 +202,20 @@ def test_bad_images_of_a_batch_are_counted_and_the_others_made(run, photos, edit
         assert (tmp_path / "edits" / name / "happy_1.png").exists()
     for name in ("huge", "text", "small", "wall"):
         assert not (tmp_path / "edits" / name).exists()
+
+
+def test_an_image_whose_results_may_not_be_replaced_does_not_stop_the_others(
+    run, photos, editors, tmp_path
+):
+    taken = tmp_path / "edits" / "1 (a)" / "happy_1.png"
+    taken.parent.mkdir(parents=True)
+    taken.write_text("mine")
+    code, said = run(f"image={photos}", "expression=happy", "strength=1", "domain=anime")
+    assert code == 1
+    assert "1 of 3 images could not be edited" in said
+    assert taken.read_text() == "mine"
+    for name in ("0 (a)", "2 (a)"):
+        assert (tmp_path / "edits" / name / "happy_1.png").exists()
 
 
 def test_one_bad_image_is_one_sentence_and_exit_code_2(run, tmp_path, editors):

@@ -59,7 +59,7 @@ def _not_given(config: DictConfig, group: str) -> UserError:
     """Name the first key of the group that must be given and is not."""
     values = OmegaConf.to_container(config[group], resolve=False)
     key = next(_missing_in(values, group), "A path of the data")
-    return UserError(f"{key} is not given: say where the data is, see the README.")
+    return UserError(f"{key} is not given: say where the data is, see docs/data.md.")
 
 
 def _missing_in(values: Any, place: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pixelsmile.editing.editor import ExpressionEditor
 from pixelsmile.editing.faces import Face, find_face
 from pixelsmile.editing.facts import known_facts, write_png
 from pixelsmile.editing.framing import Crop, edit_size
-from pixelsmile.editing.levels import Levels, Scene
+from pixelsmile.editing.levels import Levels, Reached, Scene
 from pixelsmile.editing.pasting import face_mask, paste, rim_mask
 from pixelsmile.editing.plans import Job, Shot, alone_in
 from pixelsmile.editing.reading import Picture, read_digest, read_picture
@@ -187,13 +187,7 @@ class Batch:
         """Render one direction and write the pictures that are not there; return their number."""
         mix = shots[0].mix
         reached = self.levels.reach(mix, scene)
-        pixels = scene.editor.render(
-            scene.source,
-            torch.stack([mix.row(level.strength) for level in reached]),
-            seed=scene.seed,
-            speed=scene.speed,
-            progress=advance,
-        )
+        pixels = _pixels(mix, reached, scene, advance)
         written = 0
         for shot, level, edited in zip(shots, reached, to_pictures(pixels), strict=True):
             if self.settings.skip_existing and shot.path.exists():
@@ -219,6 +213,24 @@ class Batch:
                 for shots, row in zip(whole, rows, strict=True):
                     path = job.folder / f"{shots[0].mix.name}.{kind}"
                     write_sweep(path, row, fps=settings.fps, edge=settings.edge)
+
+
+def _pixels(mix: Mix, reached: Sequence[Reached], scene: Scene, advance: Advance) -> torch.Tensor:
+    """Return the edits of a direction, (N, 3, H, W) in [-1, 1]: those already made, or rendered.
+
+    With a speed that shares work between pictures, one that is rendered again alone is another.
+    """
+    made = [level.pixels for level in reached if level.pixels is not None]
+    if len(made) == len(reached):
+        advance(len(made))
+        return torch.stack(made)
+    return scene.editor.render(
+        scene.source,
+        torch.stack([mix.row(level.strength) for level in reached]),
+        seed=scene.seed,
+        speed=scene.speed,
+        progress=advance,
+    )
 
 
 def _facts(shot: Shot, name: str, made: Mapping[str, Any]) -> dict[str, Any]:

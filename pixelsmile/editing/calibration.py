@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -35,6 +35,13 @@ class _Editor(Protocol):
     def identity(self) -> str: ...
     @property
     def domain(self) -> str: ...
+
+
+class Measured(NamedTuple):
+    """What a calibration asks an editor for, known before one is loaded."""
+
+    identity: str
+    domain: str
 
 
 @dataclass(frozen=True)

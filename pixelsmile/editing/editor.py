@@ -138,7 +138,10 @@ class ExpressionEditor(Engine):
         seed: int = 0,
         speed: str | Speed = "exact",
     ) -> Image.Image:
-        """Return the image with one expression.
+        """Return the image with one expression, in its shape, at the area the model was made for.
+
+        The whole image goes through the model: crop photos to the head and shoulders first, or use
+        `python -m pixelsmile.edit`, which finds the face and puts the edit back into the photo.
 
         Args:
             image: PIL image, path, or what `encode` returned.
@@ -161,7 +164,7 @@ class ExpressionEditor(Engine):
         seed: int = 0,
         speed: str | Speed = "exact",
     ) -> Image.Image:
-        """Return the image with several expressions at once.
+        """Return the image with several expressions at once; shape and size are those of `edit`.
 
         Args:
             image: PIL image, path, or what `encode` returned.
@@ -187,7 +190,7 @@ class ExpressionEditor(Engine):
         speed: str | Speed = "exact",
         progress: Advance | None = None,
     ) -> Sweep:
-        """Return the image in K expressions at S strengths.
+        """Return the image in K expressions at S strengths; shape and size are those of `edit`.
 
         Args:
             image: PIL image, path, or what `encode` returned.
@@ -200,9 +203,10 @@ class ExpressionEditor(Engine):
         Raises:
             UserError: If an expression is unknown, a list is empty, or the image cannot be read.
         """
-        names = tuple(canonical(name) for name in (expressions or EXPRESSIONS))
-        if not len(strengths):
-            raise UserError("strengths is empty: give at least one number.")
+        names = tuple(map(canonical, EXPRESSIONS if expressions is None else expressions))
+        if not names or not len(strengths):
+            empty = "strengths" if names else "expressions"
+            raise UserError(f"{empty} is empty: give at least one.")
         source = self._source(image)
         steps = torch.tensor([float(strength) for strength in strengths])
         rows = torch.cat([steps[:, None] * weights_of({name: 1.0}) for name in names])

@@ -10,6 +10,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from pixelsmile.editing import loading
+from pixelsmile.editing.framing import edit_size
 from pixelsmile.editing.memory import batch_size as fitting_batch
 from pixelsmile.editing.placement import Placement, Resident
 from pixelsmile.editing.source import ImageLike, Source, check_size, open_source, to_pixels
@@ -56,9 +57,9 @@ class Engine:
         placement: Placement | None = None,
     ) -> None:
         check_size(image_size, image_size)
-        if num_steps < 2:
+        if type(num_steps) is not int or num_steps < 2:
             raise UserError(f"num_steps={num_steps}: give 2 steps or more.")
-        if batch_size is not None and batch_size < 1:
+        if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
             raise UserError(f"batch_size={batch_size}: give 1 or more, or None for what fits.")
         self.prompts = [prompt(word, domain) for word in (NEUTRAL, *EXPRESSIONS)]
         self.denoiser = denoiser.eval()
@@ -82,13 +83,14 @@ class Engine:
         Args:
             image: PIL image or path.
             size: (height, width) of the edits in pixels, multiples of 16; the image is stretched
-                to it. None is a square of `image_size`.
+                to it. None keeps its shape, at the area of a square of `image_size`.
 
         Raises:
-            UserError: If the image cannot be read, or the size is no multiple of 16.
+            UserError: If the image cannot be read or is a long strip, or the size is no multiple
+                of 16.
         """
         picture = open_source(image)
-        height, width = size or (self.image_size, self.image_size)
+        height, width = size or edit_size(*picture.size, self.image_size)
         check_size(height, width)
         pixels = to_pixels(picture, height, width)
         with self._turn:

@@ -40,7 +40,7 @@ def write_png(image: Image.Image, path: str | Path, facts: Facts) -> None:
     if title := facts.get("title"):
         chunks.add_itxt("Description", str(title))
     with whole_file(path) as file:
-        image.save(file, "PNG", pnginfo=chunks)
+        image.save(file, "PNG", pnginfo=chunks, icc_profile=None)  # that of the source is applied
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:

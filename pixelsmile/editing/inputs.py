@@ -45,13 +45,17 @@ def _meant(word: str, out: Path) -> list[Path]:
         candidates = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
     else:
         raise UserError(f"image={word}: there is no such file or folder.")
-    files = [
+    pictures = [
         candidate
         for candidate in candidates
-        if candidate.suffix.lower() in SUFFIXES
-        and candidate.is_file()
-        and not candidate.resolve().is_relative_to(out)
+        if candidate.suffix.lower() in SUFFIXES and candidate.is_file()
     ]
+    files = [file for file in pictures if not file.resolve().is_relative_to(out)]
+    if pictures and not files:
+        raise UserError(
+            f"image={word}: all {len(pictures)} pictures lie inside the folder of the results, "
+            f"out={out}, whose files are never edited again: choose another out=."
+        )
     if not files:
         raise UserError(f"image={word}: no picture there ({', '.join(SUFFIXES)}).")
     return files

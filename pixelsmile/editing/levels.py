@@ -56,6 +56,8 @@ class Reached:
 
     strength: float
     facts: dict[str, Any]
+    pixels: Tensor | None = None
+    """(3, H, W) of the edit in [-1, 1], where it was made on the way."""
 
 
 class Levels(Protocol):
@@ -167,8 +169,9 @@ class Judged:
         """
         if scene.points is None:
             raise UserError(
-                "target= compares faces, and no face detector works here: install "
-                "facenet-pytorch, or say strength= instead."
+                "target= compares faces, and no landmarks were found in this picture: choose one "
+                "that shows the face from the front, or say strength= instead. See "
+                "`python -m pixelsmile.doctor` for what finds faces here."
             )
         found = find_strength(
             scene.editor,
@@ -182,4 +185,4 @@ class Judged:
             speed=scene.speed,
         )
         facts = {"score": round(found.score, 4), "identity": round(found.identity, 4)}
-        return [Reached(found.strength, facts)]
+        return [Reached(found.strength, facts, found.pixels)]

@@ -15,6 +15,7 @@ from pixelsmile.lora.files import find_file, scan
 
 KEEP = ("nothing", "background")
 FPS = (1.0, 50.0)
+MOST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Settings:
         for key in flags:
             if type(config[key]) is not bool:
                 raise UserError(f"{key}={config[key]}: say {key}=true or {key}=false.")
-        _whole(config.seed, "seed", 0, 2**63 - 1)
+        _whole(config.seed, "seed", 0, MOST_SEED)
         _whole(config.sweep.edge, "sweep.edge", 32, 4096)
         fps = config.sweep.fps
         if type(fps) not in (int, float) or not FPS[0] <= fps <= FPS[1]:
@@ -113,6 +114,7 @@ def model_facts(config: DictConfig, weights: str) -> dict[str, Any]:
         "model_hash": weights,
         "lora_sha256": None if lora is None else file_digest(lora),
         "domain": config.domain.name,
+        "dtype": str(config.dtype or config.model.backbone.dtype),
         "num_steps": config.model.num_steps,
         "image_size": config.model.sizes.image,
         "text_size": config.model.sizes.text,

@@ -21,7 +21,6 @@ from pixelsmile.studio.results import Face, Picture, Reading, Settings, Weights
 
 Advance = Callable[[int], None]
 SPEEDS = ("exact", "fast")
-AUTO = Framing()
 
 NO_FACE = (
     "No face was found in {name}: it can be edited, but identity is not read. Choose a picture "
@@ -83,7 +82,7 @@ class Engine:
         calibrations: By domain, for perceived intensity, as far as there are any.
         facts: What the settings of a download say about the model.
         kept: How many editors stay loaded; 1 where two would not fit.
-        framing: Which part of an upload is edited.
+        framings: By domain, which part of an upload is edited; `Framing()` where none is named.
     """
 
     def __init__(
@@ -95,12 +94,12 @@ class Engine:
         calibrations: Mapping[str, Calibration] | None = None,
         facts: Mapping[str, Any] | None = None,
         kept: int = 2,
-        framing: Framing = AUTO,
+        framings: Mapping[str, Framing] | None = None,
     ) -> None:
         self._make = editors
         self._loaded: OrderedDict[str, Editor] = OrderedDict()
         self._kept = kept
-        self.framing = framing
+        self.framings = dict(framings or {})
         self.scorer = scorer
         self.detectors = detectors
         self.calibrations = dict(calibrations or {})
@@ -142,14 +141,15 @@ class Engine:
         """
         editor = self.editor(domain)
         found, note = self._find(image, domain, name) if points is None else (None, "")
-        crop = self.framing.crop(*image.size, None if found is None else found.box)
-        image = image.crop(crop)
-        source = editor.encode(image, edit_size(*image.size, editor.image_size))
+        framing = self.framings.get(domain, Framing())
+        crop = framing.crop(*image.size, None if found is None else found.box)
+        part = image.crop(crop)
+        source = editor.encode(part, edit_size(*part.size, editor.image_size))
         pixels = source.image[None].float().cpu()
         where = points if found is None else found.points
         landmarks = embeddings = reading = None
         if where is not None:
-            scale = torch.tensor(pixels.shape[:1:-1]) / torch.tensor(image.size)
+            scale = torch.tensor(pixels.shape[:1:-1]) / torch.tensor(part.size)
             landmarks = (torch.tensor(where) - torch.tensor(crop[:2])) * scale
         if self.scorer is not None:
             if landmarks is not None:
@@ -157,15 +157,13 @@ class Engine:
             (scores,) = self.scorer.expressions(pixels).tolist()
             reading = Reading(tuple(scores), None if embeddings is None else 1.0)
         shown = Image.fromarray(to_uint8(pixels)[0])
-        given = points is not None
-        return Face(name, domain, shown, source, landmarks, given, embeddings, note, reading)
+        return Face(
+            name, domain, image, shown, source, landmarks, points, embeddings, note, reading
+        )
 
     def reopen(self, face: Face, domain: str) -> Face:
         """Open a face anew, with the prompts and the LoRA of another domain."""
-        points = None
-        if face.given and face.landmarks is not None:
-            points = tuple((x, y) for x, y in face.landmarks.tolist())
-        return self.open(face.image, domain, face.name, points=points)
+        return self.open(face.original, domain, face.name, points=face.given)
 
     def render(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from pixelsmile.editing.settings import MOST_SEED
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.files import whole_file
@@ -129,7 +130,10 @@ def spoken() -> Iterator[None]:
 
 def _settings(seed: Any, speed: Any, perceived: Any, *weights: Any) -> Settings:
     """Return what the components of the page say."""
-    return Settings(check_weights(weights), int(_number(seed)), str(speed), bool(perceived))
+    number = _number(seed)
+    if not 0 <= number <= MOST_SEED:
+        raise UserError(f"Seed {number:g} is none: give a whole number from 0 to {MOST_SEED}.")
+    return Settings(check_weights(weights), int(number), str(speed), bool(perceived))
 
 
 def _number(value: Any) -> float:

@@ -117,7 +117,7 @@ class Handlers:
             return self.screen(session)
         label = markup.describe(weights)
         pictures = self.engine.render(face, [weights], [label], settings)
-        result = session.add("blend", settings, pictures, self.engine.model(face.domain))
+        result = session.add("blend", face, settings, pictures, self.engine.model(face.domain))
         return self.screen(session, result)
 
     def strip(
@@ -131,7 +131,7 @@ class Handlers:
         shares, rows = mixes.strip(weights, self.steps)
         labels = [f"{share:.0%}" for share in shares]
         pictures = self.engine.render(face, rows, labels, settings, progress)
-        result = session.add("strip", settings, pictures, self.engine.model(face.domain))
+        result = session.add("strip", face, settings, pictures, self.engine.model(face.domain))
         return self.screen(session, result)
 
     def grid(
@@ -145,7 +145,7 @@ class Handlers:
         face = session.opened()
         rows = mixes.grid(strength)
         pictures = self.engine.render(face, rows, EXPRESSIONS, settings, progress)
-        session.add("grid", settings, pictures, self.engine.model(face.domain))
+        session.add("grid", face, settings, pictures, self.engine.model(face.domain))
         return markup.grid(pictures), self.past(session)
 
     def choose(
@@ -169,7 +169,7 @@ class Handlers:
 
     def download(self, session: Session, file: IO[bytes]) -> None:
         """Write pictures and settings of the session as a ZIP."""
-        write_bundle(session.results, file)
+        write_bundle(tuple(session.results), file)  # more may come while it is written
 
     def past(self, session: Session) -> str:
         """Return the history."""

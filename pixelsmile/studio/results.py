@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixelsmile.expressions import EXPRESSIONS
+from pixelsmile.models.detectors import Points
 
 Weights = tuple[float, ...]
 """One strength per expression, (12,), any sign, in the order of `EXPRESSIONS`."""
@@ -36,10 +37,12 @@ class Face:
     Attributes:
         name: For people: the file's name or that of the example.
         domain: `human` or `anime`.
-        image: What the editor sees: RGB, at the size of the edits.
-        source: The editor's encoding of it.
+        original: The picture as it came, RGB.
+        image: What the editor sees of it, at the size of the edits.
+        source: The editor's encoding of that.
         landmarks: (5, 2) in pixels of `image`, or None.
-        given: Whether they came with the picture; otherwise a detector of the domain found them.
+        given: Points in pixels of `original` that came with it; otherwise a detector of the domain
+            looks for them.
         embeddings: (M, 1, D) of the recognisers, or None.
         note: A sentence about what could not be done, or empty.
         reading: Of the source itself, or None without a scorer.
@@ -47,10 +50,11 @@ class Face:
 
     name: str
     domain: str
+    original: Image.Image
     image: Image.Image
     source: Any
     landmarks: Tensor | None = None
-    given: bool = False
+    given: Points | None = None
     embeddings: Tensor | None = None
     note: str = ""
     reading: Reading | None = None

@@ -37,16 +37,18 @@ class Session:
     def add(
         self,
         kind: str,
+        face: Face,
         settings: Settings,
         pictures: tuple[Picture, ...],
         model: dict[str, Any],
     ) -> Result:
-        """Keep a render of the open face and return it.
+        """Keep a render and return it.
+
+        The face is given, as another one may have been opened while it was rendered.
 
         While one slider is dragged, its blends follow each other: each takes the place of the one
         before, so that the history holds decisions and not every step on the way.
         """
-        face = self.opened()
         last = self.results[-1] if self.results else None
         result = Result(self._numbers + 1, kind, face, settings, pictures, model)
         if last is not None and _same_drag(last, result):

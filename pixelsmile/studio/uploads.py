@@ -9,8 +9,9 @@ from PIL import Image, UnidentifiedImageError
 
 from pixelsmile.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""What is read, told by the content of a file and not by its name."""
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""What is read, told by the content of a file and not by its name. MPO is the JPEG of phones that
+keep a second picture, such as a depth map, in the same file."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from pixelsmile.editing.batch import Batch
@@ -12,7 +13,7 @@ from pixelsmile.editing.calibration import Calibration
 from pixelsmile.editing.curves import Curve
 from pixelsmile.editing.facts import read_facts
 from pixelsmile.editing.framing import Framing
-from pixelsmile.editing.levels import Perceived, Strengths
+from pixelsmile.editing.levels import Perceived, Reached, Strengths
 from pixelsmile.editing.requests import read_mixes
 from pixelsmile.editing.settings import Settings
 from pixelsmile.editing.target import UnreachableError
@@ -214,6 +215,22 @@ class Picky(Strengths):
         if mix.name == "sad":
             raise UnreachableError("sad cannot be had.")
         return super().reach(mix, scene)
+
+
+class Searched(Strengths):
+    """A search that has made the picture on its way; a render anew would be another one."""
+
+    def reach(self, mix, scene):
+        return [Reached(1.0, {"score": 0.6}, torch.full((3, 64, 64), 0.5))]
+
+
+def test_picture_of_a_search_is_the_one_that_was_judged(make, tmp_path):
+    path = tmp_path / "small.png"
+    Image.new("RGB", (64, 64), "teal").save(path)
+    _, batch = make(path, box=HEAD_SHOT, levels=Searched([1.0]))
+    assert batch.editor.rendered == 0
+    (value,) = {tuple(p) for p in np.asarray(Image.open(tmp_path / "out/happy_1.png"))[20:40, 30]}
+    assert value == (191, 191, 191)
 
 
 def test_direction_out_of_reach_is_told_after_the_others_were_made(make, photo, tmp_path):

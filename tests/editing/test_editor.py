@@ -7,6 +7,7 @@ from PIL import Image
 
 import pixelsmile
 from pixelsmile.editing import ExpressionEditor
+from pixelsmile.editing.framing import edit_size
 from pixelsmile.editing.rows import weights_of
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS
@@ -33,7 +34,7 @@ def face():
 
 @pytest.fixture(scope="module")
 def source(editor, face):
-    return editor.encode(face)
+    return editor.encode(face, size=(IMAGE, IMAGE))
 
 
 def array(picture):
@@ -47,7 +48,7 @@ def test_the_package_offers_the_editor_without_importing_it():
 
 
 def test_edit_is_the_blend_of_one_and_a_cell_of_the_sweep(editor, face, source):
-    edited = editor.edit(face, "Surprise", strength=0.5, seed=3)
+    edited = editor.edit(source, "Surprise", strength=0.5, seed=3)
     assert edited.size == (IMAGE, IMAGE)
     blended = editor.blend(source, {"surprised": 0.25, "neutral": 5.0}, strength=2.0, seed=3)
     assert (array(edited) == array(blended)).all()
@@ -79,6 +80,19 @@ def test_grid_shows_the_source_and_every_picture(editor, source):
     expected = [sweep.source, *sweep.images[0]]
     assert (body == np.concatenate([np.asarray(x) for x in expected], axis=1)).all()
     assert (np.asarray(sweep.source) == to_uint8(source.image)).all()
+
+
+def test_the_shape_of_a_picture_is_kept_unless_a_size_is_given(editor, face):
+    height, width = edit_size(*face.size, IMAGE)
+    assert height > width  # as the face is taller than wide
+    assert editor.edit(face, "happy").size == (width, height)
+
+
+def test_lists_without_an_expression_or_strength_are_refused(editor, source):
+    with pytest.raises(UserError, match="expressions is empty"):
+        editor.sweep(source, [])
+    with pytest.raises(UserError, match="strengths is empty"):
+        editor.sweep(source, ["happy"], [])
 
 
 def test_any_aspect_ratio_in_multiples_of_16(editor, face):

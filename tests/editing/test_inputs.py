@@ -43,6 +43,11 @@ def test_no_image_is_refused(value, folder):
         find_images(value, folder)
 
 
+def test_a_folder_inside_that_of_the_results_is_said_to_be_that(folder):
+    with pytest.raises(UserError, match=r"pictures lie inside the folder of the results"):
+        find_images(str(folder), folder)
+
+
 def test_image_that_is_not_there_is_named(folder):
     with pytest.raises(UserError, match=r"none\.jpg: there is no such file"):
         find_images(f"{folder}/none.jpg", folder)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from pixelsmile.editing.calibration import Calibration
 from pixelsmile.editing.curves import Curve
+from pixelsmile.editing.framing import Framing
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, index
 from pixelsmile.studio.mixes import grid, weights_of
@@ -103,6 +104,21 @@ def test_points_that_came_with_a_picture_survive_a_change_of_domain(engine):
     torch.testing.assert_close(again.landmarks, given.landmarks)
     found = engine.open(face_image(), "human", "me.png")
     assert engine.reopen(found, "anime").landmarks is None  # points of another domain's detector
+
+
+def test_another_domain_frames_the_whole_upload_anew(engine):
+    """What the first domain has cut away may be what the second one needs."""
+    picture = face_image(size=(400, 100))
+    cut = engine.open(picture, "human", "wide.png")
+    assert cut.image.size == (SIZE, SIZE)
+    again = engine.reopen(cut, "anime")
+    assert again.original.size == (400, 100)
+    assert again.image.size == (128, 32)  # whole: the template of drawings knows no box
+
+
+def test_each_domain_has_its_own_framing():
+    engine, _ = make_engine(framings={"human": Framing("whole")})
+    assert engine.open(face_image(size=(128, 64)), "human", "a.png").image.size == (96, 48)
 
 
 def test_editors_that_do_not_fit_together_take_turns():

@@ -17,11 +17,11 @@ def picture(chosen):
 
 @pytest.fixture
 def session():
-    return Session(room=4, face=Face("me.png", "human", face_image(), None))
+    return Session(room=4, face=Face("me.png", "human", face_image(), face_image(), None))
 
 
 def add(session, kind, chosen, count=1):
-    return session.add(kind, chosen, (picture(chosen),) * count, {})
+    return session.add(kind, session.opened(), chosen, (picture(chosen),) * count, {})
 
 
 def test_dragging_one_slider_leaves_one_result_that_holds_its_last_place(session):
@@ -45,7 +45,7 @@ def test_any_other_change_is_a_result_of_its_own(session, chosen):
 
 def test_another_face_is_a_result_of_its_own(session):
     add(session, "blend", settings(happy=0.5))
-    session.face = Face("you.png", "human", face_image(), None)
+    session.face = Face("you.png", "human", face_image(), face_image(), None)
     add(session, "blend", settings(happy=0.6))
     assert [result.face.name for result in session.results] == ["me.png", "you.png"]
 
@@ -73,6 +73,14 @@ def test_numbers_are_never_given_twice(session):
     session.clear()
     assert session.results == []
     assert add(session, "strip", settings(happy=0.5)).number == 2
+
+
+def test_a_render_belongs_to_the_face_that_was_rendered_not_to_the_one_open_now(session):
+    rendered = session.opened()
+    session.face = Face("you.png", "human", face_image(), face_image(), None)
+    chosen = settings(happy=0.5)
+    result = session.add("blend", rendered, chosen, (picture(chosen),), {})
+    assert result.face is rendered
 
 
 def test_without_a_face_nothing_can_be_rendered():
