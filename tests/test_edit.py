@@ -136,7 +136,10 @@ def test_tight_faces_of_the_tiny_model_are_cut_as_in_its_training_and_others_wid
         (["expression=happy", "size=100"], "size=100: give an edge, or .* multiples of 16"),
         (["expression=happy", "sweep.fps=0"], r"sweep\.fps=0: give a number from 1 to 50"),
         (["expression=happy", "gif=true"], "needs two strengths or more: say strength=0:1:25"),
-        (["expression=happy", "perceived=0.6"], "perceived= needs lora="),
+        (
+            ["expression=happy", "perceived=0.6"],
+            r"say lora=.*or .*calibration=<folder>",
+        ),
         (["expression=happy", "target={scores:1}"], r"target=.*: say 'target=\{score:0\.6"),
         (["expression=happy", "target={score:2}"], r"target\.score=2: a judge's scores lie in"),
         (["expression=happy", "perceived=0.6", "target={score:1}"], "leave one out"),
