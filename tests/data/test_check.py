@@ -163,6 +163,7 @@ def test_set_of_which_nothing_is_left_is_not_usable_and_says_why(folder):
 
 
 def test_people_on_both_sides_are_not_usable(folder):
+    lines(folder, [one | {"split": None} for one in everyone()])
     usable, report, _ = run(folder, f"data.files.val={folder}")
     assert not usable
     assert "share 7 identities" in report["findings"]["set"][0]
