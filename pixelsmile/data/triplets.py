@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError
+from pixelsmile.data.matching import match_strengths
 from pixelsmile.data.samples import Sample, by_identity, neutral_of
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import CONFUSING_PAIRS, EXPRESSIONS, NEUTRAL, canonical, index
@@ -86,8 +87,8 @@ def build_triplets(
 ) -> list[Triplet]:
     """Return every triplet of a set.
 
-    Within an identity and a pair, images are matched by rank of intensity, so that the negative
-    differs from the positive in kind and not in degree.
+    Within an identity and a pair, images are matched by intensity, so that the negative differs
+    from the positive in kind and not in degree; no image is left out, see `match_strengths`.
 
     Args:
         samples: Of whole identities.
@@ -120,7 +121,7 @@ def _of_identity(source: Sample, images: Sequence[Sample], pairs: Sequence[Pair]
     found = [
         Triplet(source, a, b)
         for first, second in pairs
-        for a, b in zip(ranked[first], ranked[second], strict=False)
+        for a, b in _matched(ranked[first], ranked[second])
     ]
     if not found:
         shown = sorted({image.category for image in images} - {NEUTRAL})
@@ -130,3 +131,8 @@ def _of_identity(source: Sample, images: Sequence[Sample], pairs: Sequence[Pair]
             f"sides of one of {list(pairs)} are needed. Add images or set data.pairs.",
         )
     return found
+
+
+def _matched(first: Sequence[Sample], second: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
+    strengths = ([strength_of(sample) for sample in side] for side in (first, second))
+    return [(first[a], second[b]) for a, b in match_strengths(*strengths)]
