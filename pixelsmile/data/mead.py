@@ -15,6 +15,7 @@ from pixelsmile.data.ffe import as_list, read_ffe
 from pixelsmile.data.frames import FrameCache
 from pixelsmile.data.samples import Sample, share_crop
 from pixelsmile.data.splits import Faces, pair_up, split_by_identity
+from pixelsmile.data.triplets import Pair, every_pair
 from pixelsmile.data.verify import num_workers
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, canonical
@@ -60,7 +61,8 @@ def read_mead(
         val_share: Share of the subjects to hold out.
         val: Annotations of other people to validate on, as `data=ffe` reads them; every subject is
             then trained on, and the numbers are comparable with those of another training set.
-        pairs: Confusing pairs; None takes the paper's two: MEAD has no soft labels to mine.
+        pairs: Confusing pairs; None contrasts any two emotions that are there (App. C.2): MEAD has
+            no soft labels to mine.
         on_error: `stop` or `skip`, see `Faults`.
         follow_links: Allow links that lead out of `root`.
         workers: Processes that decode; `auto` is one per core.
@@ -92,7 +94,8 @@ def read_mead(
         held_out = share_crop(
             read_ffe(*as_list(val), domain=domain, faults=faults, follow_links=follow_links)
         )
-    return pair_up(train, held_out, pairs, faults)
+    chosen = _any_two(train, root, faults) if pairs is None else pairs
+    return pair_up(train, held_out, chosen, faults)
 
 
 def find_clips(
@@ -121,6 +124,23 @@ def find_clips(
                         with faults.item():
                             _stay_inside(path, root, follow_links)
                             yield Clip(path, subject.name, category, strength)
+
+
+def _any_two(samples: Sequence[Sample], root: Path, faults: Faults) -> list[Pair]:
+    """Return every pair of emotions.
+
+    Raises:
+        UnusableSetError: If there is none.
+    """
+    pairs = every_pair(samples)
+    if not pairs:
+        shown = sorted({sample.category for sample in samples})
+        raise UnusableSetError(
+            f"The subjects to train on below {root} show {shown}: two emotions beside neutral are "
+            "needed, to be contrasted.",
+            faults,
+        )
+    return pairs
 
 
 def _entries(folder: Path) -> list[Path]:

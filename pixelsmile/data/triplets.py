@@ -1,6 +1,7 @@
 """Triplets of confusing expressions, built from samples (paper Sec. 4.2). Pure."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,12 @@ def mine_pairs(samples: Sequence[Sample], *, per_expression: int = 1) -> list[Pa
         neighbours = np.argsort(-table[row], kind="stable")[:per_expression]
         pairs |= {_ordered(name, EXPRESSIONS[n]) for n in neighbours if table[row, n] > 0}
     return sorted(pairs, key=lambda pair: (index(pair[0]), index(pair[1])))
+
+
+def every_pair(samples: Sequence[Sample]) -> list[Pair]:
+    """Return every two expressions that some samples show, in the order of `EXPRESSIONS`."""
+    shown = {sample.category for sample in samples}
+    return list(combinations((name for name in EXPRESSIONS if name in shown), 2))
 
 
 def _ordered(first: str, second: str) -> Pair:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,12 @@ from pixelsmile.data import frames as frames_module
 from pixelsmile.data.faults import BadItemError, Faults
 from pixelsmile.data.frames import FrameCache, decode_uniformly, uniform_positions
 from pixelsmile.data.mead import find_clips, read_mead
+from pixelsmile.data.samples import Sample
 from pixelsmile.data.splits import fraction
+from pixelsmile.data.triplets import every_pair
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import index
+from pixelsmile.faces import videos
 from tests.small_sets import write_video
 
 EMOTIONS = ("neutral", "fear", "surprised", "disgusted")
@@ -76,8 +80,32 @@ def test_sources_are_neutral_clips_and_levels_meet_their_like(original, tmp_path
     assert faces.triplets
     for source, a, b in faces.triplets:
         assert source.category == "neutral"
-        assert (a.category, b.category) == ("fear", "surprised")
         assert max(a.scores) == max(b.scores)
+
+
+def test_any_two_emotions_are_contrasted_unless_pairs_are_named(original, tmp_path):
+    def contrasted(**options):
+        triplets = read(original, tmp_path, frames=1, **options).triplets
+        return {(t.target_a.category, t.target_b.category) for t in triplets}
+
+    assert contrasted() == {("disgust", "fear"), ("disgust", "surprised"), ("fear", "surprised")}
+    assert contrasted(pairs=[["fear", "surprised"]]) == {("fear", "surprised")}
+
+
+def test_pairs_of_a_whole_mead_are_those_of_its_seven_emotions():
+    """In this order the triplets of the ablation's row are drawn."""
+    shown = ["neutral", *reversed(videos.EMOTIONS.values())]
+    samples = [Sample(Path(name), "M003", "human", name, (0.0,) * 12) for name in shown]
+    assert every_pair(samples) == list(combinations(videos.EMOTIONS.values(), 2))
+    assert len(every_pair(samples)) == 21
+
+
+def test_one_emotion_alone_is_refused(root, tmp_path):
+    for emotion in root.glob("*/video/front/*"):
+        if emotion.name not in ("neutral", "fear"):
+            shutil.rmtree(emotion)
+    with pytest.raises(UserError, match=r"show \['fear', 'neutral'\]: two emotions beside"):
+        read(root, tmp_path / "cache")
 
 
 def test_frames_are_taken_uniformly(tmp_path):
