@@ -22,10 +22,11 @@ from pixelsmile.data.mead import find_clips, read_mead
 from pixelsmile.data.samples import Sample
 from pixelsmile.data.splits import fraction
 from pixelsmile.data.triplets import every_pair
+from pixelsmile.data.verify import Verifier
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import index
 from pixelsmile.faces import videos
-from tests.small_sets import write_video
+from tests.small_sets import SHOWN, row, write_ffe, write_lines, write_video
 
 EMOTIONS = ("neutral", "fear", "surprised", "disgusted")
 
@@ -306,6 +307,21 @@ def test_subject_without_neutral_clips_is_named_or_counted(root, tmp_path):
         read(root, tmp_path / "cache")
     faces = read(root, tmp_path / "cache", on_error="skip")
     assert [fault.kind for fault in faces.faults] == ["neutral", "neutral"]
+
+
+def test_images_to_validate_on_are_looked_at_and_their_split_counts(original, tmp_path):
+    write_ffe(tmp_path / "val", range(3))
+    rows = [row(p, c, split="val" if p < 2 else "train") for p in range(3) for c in SHOWN]
+    write_lines(tmp_path / "val" / "annotations.jsonl", rows)
+    torn = tmp_path / "val" / "images" / "p0-fear.png"
+    torn.write_bytes(torn.read_bytes()[:200])
+    options = {"val": tmp_path / "val", "verifier": Verifier(tmp_path / "seen", 1)}
+    with pytest.raises(UserError, match=r"p0-fear\.png cannot be read"):
+        read(original, tmp_path / "cache", **options)
+    faces = read(original, tmp_path / "cache", on_error="skip", **options)
+    assert [fault.kind for fault in faces.faults] == ["file"]
+    assert {sample.identity for sample in faces.val} == {"p0", "p1"}
+    assert len(faces.val) == 5
 
 
 @pytest.mark.parametrize(
