@@ -166,12 +166,13 @@ def _sample(row: Row, path: Path, where: str, *, follow_links: bool) -> Sample:
             "line",
             f"{where}: unknown domain {shown(row['domain'])}, choose one of {', '.join(DOMAINS)}.",
         )
+    category = annotations.category(row["category"], where)
     return Sample(
         image=image_file(row["image"], path.parent, where, follow_links=follow_links),
         identity=annotations.name(row["identity"], "identity", where),
         domain=row["domain"],
-        category=annotations.category(row["category"], where),
-        scores=annotations.scores(row["scores"], where),
+        category=category,
+        scores=annotations.scores_of(category, row["scores"], where),
         box=annotations.box(row.get("box"), where),
         landmarks=annotations.landmarks(row.get("landmarks"), where),
         split=annotations.split(row.get("split"), where),

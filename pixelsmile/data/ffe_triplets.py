@@ -19,7 +19,7 @@ from pixelsmile.data.splits import Faces, refuse_empty, split_by_identity
 from pixelsmile.data.triplets import Triplet, samples_of
 from pixelsmile.data.verify import Verifier, bad_images
 from pixelsmile.errors import UserError
-from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, index
+from pixelsmile.expressions import EXPRESSIONS, NEUTRAL
 
 Rescale = Callable[[float], float]
 
@@ -216,11 +216,7 @@ class _LineReader:
             raise BadItemError(
                 "line", f"{where}: a target shows 'neutral', choose one of the expressions."
             )
-        scores = annotations.scores(row["scores"], where)
-        if scores[index(category)] == 0:
-            raise BadItemError(
-                "score", f"{where}: 'scores' lacks the score of its own category {category!r}."
-            )
+        scores = annotations.scores_of(category, row["scores"], where)
         return Sample(
             image=self._image(row["image"], where),
             identity=neutral.identity,

@@ -90,7 +90,7 @@ def test_all_kinds_of_trouble_are_found_in_one_go(folder):
     rows = everyone()
     rows[1]["scores"] = {"fear": 1.5}  # p0 then has no pair
     rows[4]["image"] = "images/none.png"  # nor has p1
-    rows[6]["category"] = "sad"  # p2 has no neutral image any more
+    rows[6] |= {"category": "sad", "scores": {"sad": 1.0}}  # p2 has no neutral image any more
     rows[10]["box"] = [900, 900, 950, 950]  # nor has p3 a pair
     rows[13]["box"] = [30, 12, 70, 52]
     lines(folder, [*rows, "{"])
