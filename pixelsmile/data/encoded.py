@@ -23,7 +23,7 @@ from pixelsmile.data.samples import Sample
 from pixelsmile.data.squares import geometry
 from pixelsmile.errors import UserError
 
-VERSIONS = {"image": 3, "face": 2, "prompts": 3}
+VERSIONS = {"image": 4, "face": 3, "prompts": 4}
 """Raised, each for itself, when an encoding changes, so that its old entries are not found."""
 
 Digest = Callable[[Path], str]

@@ -14,6 +14,9 @@ from pixelsmile.errors import UserError
 from pixelsmile.progress import Advance, progress
 from pixelsmile.workers import available, run_parallel
 
+VERSION = 2
+"""Raised when images are decoded differently."""
+
 _CHUNK = 16
 _WORTH_PROCESSES = 128
 """Images from which on it pays to start processes."""
@@ -94,9 +97,10 @@ def num_workers(value: int | str) -> int:
 def _look(path: Path) -> str:
     """Decode an image and return the verdict as JSON."""
     try:
-        return json.dumps(Verdict(open_image(path).size, None))
+        verdict = Verdict(open_image(path).size, None)
     except UserError as error:
-        return json.dumps(Verdict(None, str(error)))
+        verdict = Verdict(None, str(error))
+    return json.dumps([VERSION, *verdict])
 
 
 def _look_at_all(paths: Sequence[Path], check: Callable[[], None]) -> list[str]:
@@ -108,10 +112,10 @@ def _look_at_all(paths: Sequence[Path], check: Callable[[], None]) -> list[str]:
 
 
 def _verdict(answer: str | None) -> Verdict | None:
-    """Return what `_look` said, or None where nothing is known."""
+    """Return what `_look` said, or None where nothing is known or another version said it."""
     try:
-        size, error = json.loads(answer or "")
-        return Verdict(size and tuple(size), error)
+        version, size, error = json.loads(answer or "")
+        return Verdict(size and tuple(size), error) if version == VERSION else None
     except (ValueError, TypeError):
         return None
 
