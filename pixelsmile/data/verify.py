@@ -137,16 +137,16 @@ def bad_images(samples: Sequence[Sample], verifier: Verifier | None, faults: Fau
     for path, verdict in verifier(by_path):
         texts = [("file", verdict.error)] if verdict.error else []
         if verdict.size:
-            texts = [("box", text) for s in by_path[path] if (text := _outside(s, *verdict.size))]
+            texts = [("box", text) for s in by_path[path] if (text := outside(s, *verdict.size))]
         if texts:
             bad.add(path)
             faults.add(BadItemError(*texts[0]))
     return bad
 
 
-def _outside(sample: Sample, width: int, height: int) -> str | None:
+def outside(sample: Sample, width: int, height: int) -> str | None:
     """Say that most of a face lies outside of its image, if it does."""
-    if sample.box is not None and share_inside(sample.box, width, height) < _HALF:
+    if sample.box is not None and not mostly_inside(sample.box, width, height):
         what = f"box {shown([round(x) for x in sample.box])} lies"
     elif (
         sample.landmarks is not None
@@ -159,6 +159,11 @@ def _outside(sample: Sample, width: int, height: int) -> str | None:
         f"Image {sample.image} is {width} x {height}, and its {what} outside: correct or "
         "remove its line in the annotations."
     )
+
+
+def mostly_inside(box: Sequence[float], width: int, height: int) -> bool:
+    """Tell whether a box holds a face of its image."""
+    return share_inside(box, width, height) >= _HALF
 
 
 def share_inside(box: Sequence[float], width: int, height: int) -> float:

@@ -123,6 +123,26 @@ def test_all_kinds_of_trouble_are_found_in_one_go(folder):
         assert word in shown
 
 
+@pytest.mark.parametrize(
+    "box", [[900, 900, 950, 950], [-90, 10, -50, 40], [60, 60, 400, 400]], ids=str
+)
+def test_face_outside_of_its_image_is_found_without_a_verifier(folder, box):
+    rows = everyone()
+    rows[0]["box"] = box  # of a source
+    lines(folder, rows)
+    usable, report, _ = run(folder, "data.verifier=null")
+    assert not usable
+    (text,) = report["findings"]["box"]
+    assert "p0-neutral.png is 64 x 64, and its box" in text
+
+
+def test_box_in_shares_of_the_image_does_not_blow_the_picture_up(folder):
+    rows = everyone()
+    rows[0]["box"] = [0.25, 0.2, 0.75, 0.8]
+    lines(folder, rows)
+    assert run(folder)[0]
+
+
 def test_a_few_displaced_targets_of_many_leave_a_set_usable(folder):
     picture(4, 2, shift=3).save(folder / "images" / "p4-surprised.png")
     usable, report, _ = run(folder, "data.check.max_misaligned=0.05")  # 1 of 21 images
