@@ -201,6 +201,17 @@ def test_path_that_is_not_given_is_named(folder):
         run(folder, data="mead")
 
 
+@pytest.mark.parametrize(
+    ("key", "least"), [("batch_size", 1), ("val_batch_size", 1), ("num_workers", 0)]
+)
+def test_counts_that_are_too_low_are_named(folder, key, least):
+    for value in (least - 1, -3, 1.5, "true"):
+        match = rf"data\.{key}={str(value).title()}: give a whole number from {least} up"
+        with pytest.raises(UserError, match=match):
+            run(folder, f"data.{key}={value}")
+    run(folder, f"data.{key}={least}")
+
+
 def test_triplets_are_checked_as_they_are(folder):
     triplets = [
         {
