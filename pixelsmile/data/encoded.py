@@ -154,6 +154,10 @@ class EncodedSet:
         """Return the key of a source's `prompts` entry."""
         return prompt_key(sample, self.sizes, self.prompt_fingerprint, self._digest)
 
+    def content(self, sample: Sample) -> str:
+        """Return the digest of an image's bytes, as it enters the keys."""
+        return self._digest(sample.image)
+
     def missing_images(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
         """Return key and sample of each image that is not encoded yet."""
         return self._missing({self.image_key(sample): sample for sample in samples})
