@@ -96,7 +96,7 @@ def _folder(path: Path) -> WeightFile:
         if absent := sorted(name for name in names if not (index.parent / name).is_file()):
             where = (index.parent / absent[0]).relative_to(path)
             raise BrokenWeightsError(f"{len(absent)} of {len(names)} parts missing, e.g. {where}")
-    files = [p for p in sorted(path.rglob("*")) if p.is_file() and ".cache" not in p.parts]
+    files = files_of(path)
     # The same weights in two formats count once: safetensors is what the libraries load.
     kinds = [
         [p for p in files if p.suffix in suffixes]
@@ -110,6 +110,15 @@ def _folder(path: Path) -> WeightFile:
     if not found.tensors and not found.size:
         raise BrokenWeightsError("no weights in this folder")
     return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder of weights, sorted, without `hf download`'s own notes.
+
+    Those lie in `.cache` within the folder; the folder itself may well be within another `.cache`.
+    """
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in files if ".cache" not in path.relative_to(folder).parts]
 
 
 def _folder_kind(path: Path) -> str:

@@ -71,6 +71,9 @@ class RandomEncoded:
             "suffixes": self._draw(sample, "suffixes", 12, 7, TEXT_WIDTH),
         }
 
+    def content(self, sample):
+        return f"{sample.identity} {sample.category}"
+
     def landmarks(self, sample):
         import torch
 

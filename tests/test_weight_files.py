@@ -63,6 +63,14 @@ def test_folders_name_their_library_and_add_up(tiny_stack):
     assert describe(tiny_stack / "clip").format == "open_clip folder"
 
 
+def test_notes_of_a_download_do_not_count_and_a_cache_may_hold_the_folder(tensors, tmp_path):
+    folder = tmp_path / ".cache" / "weights"
+    (folder / ".cache").mkdir(parents=True)
+    save_file(tensors, folder / "x.safetensors")
+    save_file(tensors, folder / ".cache" / "y.safetensors")
+    assert describe(folder).tensors == 2
+
+
 def test_missing_part_of_a_sharded_model_is_found(tensors, tmp_path):
     save_file(tensors, tmp_path / "m-00001-of-00002.safetensors")
     index = {"weight_map": {f"{i}": f"m-0000{i}-of-00002.safetensors" for i in (1, 2)}}

@@ -1,7 +1,6 @@
 """Which trainings an ablation consists of, as overrides of the training's config. Pure but MEAD."""
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from pixelsmile.ablation.queue import Run
 from pixelsmile.ablation.results import run_name
 from pixelsmile.ablation.rows import MEAD, Row, asked_rows
 from pixelsmile.errors import UserError
-from pixelsmile.faces.videos import EMOTIONS, write_mead
+from pixelsmile.faces.videos import write_mead
 
 _OWN = (
     "rows",
@@ -117,9 +116,6 @@ def plan(config: DictConfig, rows: Sequence[Row], shared: Sequence[str]) -> list
 def _mead(config: DictConfig, shared: Sequence[str]) -> list[str]:
     """Return what makes a training one on MEAD that is validated on the people of the other rows.
 
-    Its triplets contrast any two expressions of a subject (App. C.2): no soft labels are there to
-    mine confusing ones from.
-
     Raises:
         UserError: If the other rows hold nobody out by name.
     """
@@ -139,13 +135,11 @@ def _mead(config: DictConfig, shared: Sequence[str]) -> list[str]:
             subjects=config.mead.subjects,
             size=config.model.sizes.image,
         )
-    pairs = ",".join(f"[{a},{b}]" for a, b in combinations(EMOTIONS.values(), 2))
     return [
         *(word for word in shared if not _below(key_of(word), ("data",))),
         f"experiment={MEAD}",
         f"data.root={quoted(root)}",
         f"data.val={quoted(val)}",
-        f"data.pairs=[{pairs}]",
         *given,
     ]
 

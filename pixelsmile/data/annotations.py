@@ -11,7 +11,7 @@ from typing import Any
 
 from pixelsmile.data.faults import BadItemError, Faults, shown
 from pixelsmile.errors import UserError
-from pixelsmile.expressions import EXPRESSIONS, canonical
+from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, canonical
 
 _NUM_LANDMARKS = 5
 _BOX = 4
@@ -212,6 +212,28 @@ def scores(value: Any, where: str) -> tuple[float, ...]:
         if word in table:
             table[word] = float(score)
     return tuple(table.values())
+
+
+def scores_of(word: str, value: Any, where: str) -> tuple[float, ...]:
+    """Return the scores of an image of one category, twelve in the order of `EXPRESSIONS`.
+
+    Args:
+        word: The category.
+        value: What the line says.
+        where: Place of the line.
+
+    Raises:
+        BadItemError: As `scores`; also if the image does not show its own category at all. Its
+            strength would be 0, at which the prompt is the neutral one.
+    """
+    table = scores(value, where)
+    if word != NEUTRAL and table[EXPRESSIONS.index(word)] == 0:
+        raise BadItemError(
+            "score",
+            f"{where}: 'scores' gives {word!r}, the category of the image itself, nothing above 0: "
+            "write its score, or remove the line.",
+        )
+    return table
 
 
 def box(value: Any, where: str, *, key: str = "box") -> tuple[float, ...] | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from pixelsmile.data.memory import FileMemory
 from pixelsmile.errors import UserError
 from pixelsmile.files import whole_file
+from pixelsmile.weight_files import files_of
 from pixelsmile.weights import need_weights
 
 
@@ -39,7 +40,7 @@ def content_key(*parts: object) -> str:
 
 
 def folder_fingerprint(place: str | Path) -> str:
-    """Return a hash of the names and contents of a folder of weights, or of one file.
+    """Return a hash of the names and contents of a folder of weights, see `files_of`, or of a file.
 
     Of files over 64 MiB the size and both ends count, which tells checkpoints apart without
     reading 40 GB.
@@ -49,7 +50,7 @@ def folder_fingerprint(place: str | Path) -> str:
     """
     limit = 64 * 2**20
     root = Path(place)
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    files = [root] if root.is_file() else files_of(root)
     if not files:
         need_weights(root)
     digest = hashlib.sha256()

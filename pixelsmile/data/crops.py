@@ -105,8 +105,9 @@ def _crop(width: int, height: int, size: int, box: Box | None, bias: float) -> P
     return Placement(
         scale,
         scale,
-        min(max(left, 0.0), width * scale - size),
-        min(max(top, 0.0), height * scale - size),
+        # 0 has the last word: rounding puts width * scale as much as 1e-13 below the size.
+        max(min(left, width * scale - size), 0.0),
+        max(min(top, height * scale - size), 0.0),
     )
 
 

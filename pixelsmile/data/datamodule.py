@@ -205,11 +205,19 @@ class TripletDataModule(LightningDataModule):
         )
 
     def _fingerprint(self) -> str:
-        """Return a hash of what gives batch numbers their meaning; folders may have moved."""
-        names = [
-            (t.source.identity, t.target_a.image.name, t.target_b.image.name) for t in self.triplets
+        """Return a hash of what gives batch numbers their meaning; folders may have moved.
+
+        Bytes and strengths are in it: a run does not go on with replaced images or edited scores.
+        """
+        rows = [
+            (
+                triplet.source.identity,
+                self.encoded.content(triplet.source),
+                *((s.category, strength_of(s), self.encoded.content(s)) for s in triplet[1:]),
+            )
+            for triplet in self.triplets
         ]
-        return content_key(names, self.order.batch_size, self.order.seed)[:16]
+        return content_key(rows, self.order.batch_size, self.order.seed)[:16]
 
     def val_dataloader(self) -> DataLoader[IdentityBatch]:
         """Return held-out identities in a fixed order."""

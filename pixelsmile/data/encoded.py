@@ -23,7 +23,7 @@ from pixelsmile.data.samples import Sample
 from pixelsmile.data.squares import geometry
 from pixelsmile.errors import UserError
 
-VERSIONS = {"image": 3, "face": 2, "prompts": 3}
+VERSIONS = {"image": 4, "face": 3, "prompts": 4}
 """Raised, each for itself, when an encoding changes, so that its old entries are not found."""
 
 Digest = Callable[[Path], str]
@@ -153,6 +153,10 @@ class EncodedSet:
     def prompt_key(self, sample: Sample) -> str:
         """Return the key of a source's `prompts` entry."""
         return prompt_key(sample, self.sizes, self.prompt_fingerprint, self._digest)
+
+    def content(self, sample: Sample) -> str:
+        """Return the digest of an image's bytes, as it enters the keys."""
+        return self._digest(sample.image)
 
     def missing_images(self, samples: Iterable[Sample]) -> list[tuple[str, Sample]]:
         """Return key and sample of each image that is not encoded yet."""

@@ -27,7 +27,8 @@ def read_faces(
 
     Args:
         files: Under `train` the annotation files or folders, under `val` those of other people;
-            None there divides those of `train`.
+            None there divides those of `train`. Of two sets each gives the lines that are annotated
+            as its own or not at all, so that both may name the same files.
         domain: Keep this domain only; the files may hold both.
         val_share: Share of the identities to hold out, where neither `val` nor the annotations say.
         pairs: Confusing pairs; None mines them from the soft labels.
@@ -40,17 +41,60 @@ def read_faces(
     """
     faults = Faults(on_error)
 
-    def read(split: str) -> list[Sample]:
-        names = as_list(files[split])
-        samples = read_ffe(*names, domain=domain, faults=faults, follow_links=follow_links)
-        bad = bad_images(samples, verifier, faults)
-        return share_crop(sample for sample in samples if sample.image not in bad)
+    def read(side: str, split: str | None) -> list[Sample]:
+        return read_side(
+            files[side],
+            split,
+            key=f"data.files.{side}",
+            domain=domain,
+            faults=faults,
+            follow_links=follow_links,
+            verifier=verifier,
+        )
 
     if files.get("val") is None:
-        train, val = split_by_identity(read("train"), val_share, faults)
+        train, val = split_by_identity(read("train", None), val_share, faults)
     else:
-        train, val = read("train"), read("val")
+        train, val = read("train", "train"), read("val", "val")
     return pair_up(train, val, pairs, faults)
+
+
+def read_side(
+    files: Any,
+    split: str | None,
+    *,
+    key: str,
+    domain: str,
+    faults: Faults,
+    follow_links: bool = False,
+    verifier: Verifier | None = None,
+) -> list[Sample]:
+    """Read the usable samples of one side of a run, with the crop of each identity.
+
+    Args:
+        files: One annotation file or folder, or a list of them.
+        split: Lines that are annotated as another one are left out; None keeps all.
+        key: Of the config, which a refusal names.
+        domain: Keep this domain only.
+        faults: Receives bad lines and bad images.
+        follow_links: Allow paths that lead out of the folder of their annotations.
+        verifier: Decodes every image; None trusts them.
+
+    Raises:
+        UserError: If a file is missing, nothing is left, or an item is bad and `faults` stops.
+    """
+    names = as_list(files)
+    samples = read_ffe(*names, domain=domain, faults=faults, follow_links=follow_links)
+    kept = [sample for sample in samples if split is None or sample.split in (None, split)]
+    if not kept:
+        found = " and ".join(sorted({str(sample.split) for sample in samples}))
+        raise UnusableSetError(
+            f"{key} has no line for {split}: all {len(samples)} in {', '.join(map(str, names))} "
+            f"are annotated as {found}. Correct 'split' there, or name other files.",
+            faults,
+        )
+    bad = bad_images(kept, verifier, faults)
+    return share_crop(sample for sample in kept if sample.image not in bad)
 
 
 def as_list(value: Any) -> list[Any]:
@@ -122,12 +166,13 @@ def _sample(row: Row, path: Path, where: str, *, follow_links: bool) -> Sample:
             "line",
             f"{where}: unknown domain {shown(row['domain'])}, choose one of {', '.join(DOMAINS)}.",
         )
+    category = annotations.category(row["category"], where)
     return Sample(
         image=image_file(row["image"], path.parent, where, follow_links=follow_links),
         identity=annotations.name(row["identity"], "identity", where),
         domain=row["domain"],
-        category=annotations.category(row["category"], where),
-        scores=annotations.scores(row["scores"], where),
+        category=category,
+        scores=annotations.scores_of(category, row["scores"], where),
         box=annotations.box(row.get("box"), where),
         landmarks=annotations.landmarks(row.get("landmarks"), where),
         split=annotations.split(row.get("split"), where),

@@ -19,7 +19,7 @@ from pixelsmile.data.splits import Faces, refuse_empty, split_by_identity
 from pixelsmile.data.triplets import Triplet, samples_of
 from pixelsmile.data.verify import Verifier, bad_images
 from pixelsmile.errors import UserError
-from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, index
+from pixelsmile.expressions import EXPRESSIONS, NEUTRAL
 
 Rescale = Callable[[float], float]
 
@@ -49,6 +49,34 @@ RESCALES: dict[str, Rescale] = {"release": release_rescale}
 """What `data.rescale` may be, beside null."""
 
 
+class Names:
+    """Names of identities: the path of the source as its file writes it.
+
+    A source has one name however many files or spellings lead to it, links included. Where two
+    folders hold sources of one such path, the later one goes by its whole path.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def of(self, image: Path, folder: Path) -> str:
+        """Return the name of a source.
+
+        Args:
+            image: Its path.
+            folder: Of the file that names it.
+        """
+        real = os.path.realpath(image)
+        if real not in self._names:
+            written = Path(os.path.normpath(image))
+            short = Path(os.path.relpath(written, folder)).as_posix()
+            free = (n for n in (short, written.as_posix(), real) if n not in self._taken)
+            self._names[real] = next(free, real)
+            self._taken.add(self._names[real])
+        return self._names[real]
+
+
 def read_triplet_faces(
     files: Mapping[str, Any],
     *,
@@ -76,12 +104,13 @@ def read_triplet_faces(
     """
     if rescale is not None and rescale not in RESCALES:
         raise UserError(f"data.rescale={rescale}: choose {', '.join(RESCALES)} or null.")
-    faults = Faults(on_error)
+    faults, names = Faults(on_error), Names()
 
     def read(split: str) -> list[Triplet]:
         triplets = read_triplets(
             *as_list(files[split]),
             domain=domain,
+            names=names,
             rescale=RESCALES[rescale] if rescale else None,
             faults=faults,
             follow_links=follow_links,
@@ -106,6 +135,7 @@ def read_triplet_faces(
 def read_triplets(
     *files: str | Path,
     domain: str,
+    names: Names | None = None,
     rescale: Rescale | None = None,
     faults: Faults | None = None,
     follow_links: bool = False,
@@ -115,6 +145,7 @@ def read_triplets(
     Args:
         files: JSONL files.
         domain: Of all images; the layout does not say.
+        names: Of the identities in files that were read before; None begins anew.
         rescale: Applied to every score, such as `release_rescale`.
         faults: Receives bad lines; None refuses the first.
         follow_links: Allow paths that lead out of the folder of their file.
@@ -123,7 +154,8 @@ def read_triplets(
         UserError: If a file is missing, a line is broken, or there is no usable line.
     """
     faults = Faults() if faults is None else faults
-    triplets, names = [], _Names()
+    names = Names() if names is None else names
+    triplets = []
     for file in map(Path, files):
         read = _LineReader(file.parent, domain, rescale, names, follow_links)
         for row, where in read_rows(file, faults):
@@ -135,21 +167,6 @@ def read_triplets(
     return triplets
 
 
-class _Names:
-    """Names of identities: the path of the source as its file writes it.
-
-    Where two folders hold sources of one such path, the later one goes by its whole path.
-    """
-
-    def __init__(self) -> None:
-        self._images: dict[str, Path] = {}
-
-    def of(self, image: Path, folder: Path) -> str:
-        image = Path(os.path.normpath(image))
-        name = Path(os.path.relpath(image, folder)).as_posix()
-        return name if self._images.setdefault(name, image) == image else image.as_posix()
-
-
 @dataclass(frozen=True)
 class _LineReader:
     """Reads the lines of one file."""
@@ -157,7 +174,7 @@ class _LineReader:
     folder: Path
     domain: str
     rescale: Rescale | None
-    names: _Names
+    names: Names
     follow_links: bool
 
     def triplet(self, row: Row, where: str) -> Triplet:
@@ -199,11 +216,7 @@ class _LineReader:
             raise BadItemError(
                 "line", f"{where}: a target shows 'neutral', choose one of the expressions."
             )
-        scores = annotations.scores(row["scores"], where)
-        if scores[index(category)] == 0:
-            raise BadItemError(
-                "score", f"{where}: 'scores' lacks the score of its own category {category!r}."
-            )
+        scores = annotations.scores_of(category, row["scores"], where)
         return Sample(
             image=self._image(row["image"], where),
             identity=neutral.identity,

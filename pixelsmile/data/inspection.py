@@ -16,7 +16,7 @@ from PIL import Image
 from pixelsmile.data.faults import BadItemError
 from pixelsmile.data.samples import Sample, by_identity, neutral_of, open_image
 from pixelsmile.data.shift import frame_follows, measure_shift
-from pixelsmile.data.verify import num_workers, share_inside
+from pixelsmile.data.verify import mostly_inside, num_workers, outside, share_inside
 from pixelsmile.progress import progress
 from pixelsmile.workers import run_parallel
 
@@ -25,6 +25,9 @@ _EDGE = 128
 
 _MARGIN = 0.4
 """How much of the face is looked at around it, as a share of its size on each side."""
+
+_SMALLEST = 8
+"""Pixels of the larger side of a box below which it is none of a face: a share of 1, perhaps."""
 
 _THUMB = 16
 _ALIKE = 8.0
@@ -145,12 +148,13 @@ def shift_of_face(source: Image.Image, target: Image.Image, box: Sequence[float]
     Args:
         source: Grey image.
         target: Grey image of the same size.
-        box: Of the face in the source; None takes the whole picture for twice as large as a face.
+        box: Of the face in the source; None takes the whole picture for twice as large as a face,
+            and so does a box outside of it or too small for a face.
     """
     width, height = source.size
     x0, y0, x1, y1 = (0.0, 0.0, float(width), float(height))
     face = max(width, height) / 2
-    if box is not None:
+    if box is not None and _holds_a_face(box, source.size):
         face = max(box[2] - box[0], box[3] - box[1])
         margin = _MARGIN * face
         x0, y0 = max(box[0] - margin, 0.0), max(box[1] - margin, 0.0)
@@ -168,6 +172,11 @@ def shift_of_face(source: Image.Image, target: Image.Image, box: Sequence[float]
     return share if share == 0 or _rim_moves(source, target, scale, right, down) else 0.0
 
 
+def _holds_a_face(box: Sequence[float], size: tuple[int, int]) -> bool:
+    large = max(box[2] - box[0], box[3] - box[1]) >= _SMALLEST
+    return large and mostly_inside(box, *size)
+
+
 def _rim_moves(
     source: Image.Image, target: Image.Image, scale: float, right: float, down: float
 ) -> bool:
@@ -181,7 +190,9 @@ def _rim_moves(
 
 
 def _bounds(sample: Sample, size: tuple[int, int]) -> list[Finding]:
-    """Find a box that sticks out of its image; one that lies outside is a bad item already."""
+    """Find a box that sticks out, and a face outside, which is known already unless unverified."""
+    if text := outside(sample, *size):
+        return [Finding("box", text)]
     if sample.box is None or share_inside(sample.box, *size) >= _WHOLE:
         return []
     box = [round(value) for value in sample.box]

@@ -11,11 +11,12 @@ from typing import Any
 
 from pixelsmile.data.annotations import is_inside
 from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError
-from pixelsmile.data.ffe import as_list, read_ffe
+from pixelsmile.data.ffe import read_side
 from pixelsmile.data.frames import FrameCache
-from pixelsmile.data.samples import Sample, share_crop
+from pixelsmile.data.samples import Sample
 from pixelsmile.data.splits import Faces, pair_up, split_by_identity
-from pixelsmile.data.verify import num_workers
+from pixelsmile.data.triplets import Pair, every_pair
+from pixelsmile.data.verify import Verifier, num_workers
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, NEUTRAL, canonical
 
@@ -48,6 +49,7 @@ def read_mead(
     on_error: str = "stop",
     follow_links: bool = False,
     workers: int | str = "auto",
+    verifier: Verifier | None = None,
 ) -> Faces:
     """Read the front views of MEAD.
 
@@ -60,10 +62,12 @@ def read_mead(
         val_share: Share of the subjects to hold out.
         val: Annotations of other people to validate on, as `data=ffe` reads them; every subject is
             then trained on, and the numbers are comparable with those of another training set.
-        pairs: Confusing pairs; None takes the paper's two: MEAD has no soft labels to mine.
+        pairs: Confusing pairs; None contrasts any two emotions that are there (App. C.2): MEAD has
+            no soft labels to mine.
         on_error: `stop` or `skip`, see `Faults`.
         follow_links: Allow links that lead out of `root`.
         workers: Processes that decode; `auto` is one per core.
+        verifier: Decodes every image of `val`; None trusts them. Frames of videos are whole.
 
     Raises:
         UserError: If nothing is there, or an item is bad and `on_error` stops.
@@ -89,10 +93,17 @@ def read_mead(
         train, held_out = split_by_identity(samples, val_share, faults)
     else:
         train = samples
-        held_out = share_crop(
-            read_ffe(*as_list(val), domain=domain, faults=faults, follow_links=follow_links)
+        held_out = read_side(
+            val,
+            "val",
+            key="data.val",
+            domain=domain,
+            faults=faults,
+            follow_links=follow_links,
+            verifier=verifier,
         )
-    return pair_up(train, held_out, pairs, faults)
+    chosen = _any_two(train, root, faults) if pairs is None else pairs
+    return pair_up(train, held_out, chosen, faults)
 
 
 def find_clips(
@@ -121,6 +132,23 @@ def find_clips(
                         with faults.item():
                             _stay_inside(path, root, follow_links)
                             yield Clip(path, subject.name, category, strength)
+
+
+def _any_two(samples: Sequence[Sample], root: Path, faults: Faults) -> list[Pair]:
+    """Return every pair of emotions.
+
+    Raises:
+        UnusableSetError: If there is none.
+    """
+    pairs = every_pair(samples)
+    if not pairs:
+        shown = sorted({sample.category for sample in samples})
+        raise UnusableSetError(
+            f"The subjects to train on below {root} show {shown}: two emotions beside neutral are "
+            "needed, to be contrasted.",
+            faults,
+        )
+    return pairs
 
 
 def _entries(folder: Path) -> list[Path]:

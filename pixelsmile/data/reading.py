@@ -15,6 +15,9 @@ from pixelsmile.errors import UserError
 
 _MISSING = (MissingMandatoryValue, InterpolationToMissingValueError)
 
+_COUNTS = {"batch_size": 1, "val_batch_size": 1, "num_workers": 0}
+"""Settings that the loaders take as they are, and what they have to be at least."""
+
 
 def read_data(config: DictConfig, *, console: Console | None = None) -> Faces:
     """Return both sets of a config; say in one line what was left out.
@@ -41,8 +44,9 @@ def call_reader(config: DictConfig, group: str = "data") -> Any:
         group: Which part of the config names the files.
 
     Raises:
-        UserError: As `read_data`.
+        UserError: As `read_data`; also if a count is too low.
     """
+    _check_counts(config[group], group)
     try:
         return instantiate(config[group].reader)
     except _MISSING:
@@ -53,6 +57,19 @@ def call_reader(config: DictConfig, group: str = "data") -> Any:
         if error.__cause__ is None:
             raise
         raise error.__cause__ from None
+
+
+def _check_counts(values: DictConfig, group: str) -> None:
+    """Refuse counts of which the loaders would make a traceback, before anything is prepared.
+
+    Raises:
+        UserError: If one is no whole number, or too low.
+    """
+    for key, least in _COUNTS.items():
+        if key in values:
+            value = values[key]
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f"{group}.{key}={value}: give a whole number from {least} up.")
 
 
 def _not_given(config: DictConfig, group: str) -> UserError:

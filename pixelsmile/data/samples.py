@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from pixelsmile.data.decoding import seen, seen_size
 from pixelsmile.data.faults import BadItemError, UnusableSetError
 from pixelsmile.expressions import NEUTRAL
 
@@ -25,8 +26,8 @@ class Sample:
         domain: `human` or `anime`.
         category: The expression that was asked for, or `neutral`.
         scores: Twelve scores in [0, 1], in the order of `EXPRESSIONS`.
-        box: Face box x0, y0, x1, y1 in pixels.
-        landmarks: Five points in pixels, in ArcFace order.
+        box: Face box x0, y0, x1, y1 in pixels of the upright image.
+        landmarks: Five points in pixels of the upright image, in ArcFace order.
         split: `train`, `val`, `test`, or None where the set leaves it open.
         crop_box: Face box of the identity's source, which places the crop of all its images, so
             that source and targets stay aligned; None centres them.
@@ -44,23 +45,24 @@ class Sample:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Read an image as RGB.
+    """Read an image as RGB, as `seen` shows it.
 
     Raises:
         BadItemError: If the file is missing, is not an image, is cut short, or is too large.
     """
     with readable(path) as image:
-        return image.convert("RGB")
+        image.load()
+        return seen(image)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return width and height of an image without decoding it.
+    """Return width and height of what `open_image` reads, without decoding it if possible.
 
     Raises:
         BadItemError: As `open_image`.
     """
     with readable(path) as image:
-        return image.size
+        return seen_size(image)
 
 
 @contextmanager

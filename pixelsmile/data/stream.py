@@ -69,9 +69,10 @@ class BatchStream:
         """
         if state["fingerprint"] != self.fingerprint:
             raise UserError(
-                "The run to resume was trained on other data: triplets, seed or batch (now "
-                f"{self.order.batch_size} triplets: data.batch_size times the processes) have "
-                f"changed (fingerprint {state['fingerprint']} then, {self.fingerprint} now). "
+                "The run to resume was trained on other data: triplets, their scores or images, "
+                f"seed or batch (now {self.order.batch_size} triplets: data.batch_size times the "
+                f"processes) have changed (fingerprint {state['fingerprint']} then, "
+                f"{self.fingerprint} now). "
                 "Resume with the data and settings of its config.yaml, or start a new run."
             )
         self.position = state["position"]

@@ -1,11 +1,13 @@
 """Triplets of confusing expressions, built from samples (paper Sec. 4.2). Pure."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from pixelsmile.data.faults import BadItemError, Faults, UnusableSetError
+from pixelsmile.data.matching import match_strengths
 from pixelsmile.data.samples import Sample, by_identity, neutral_of
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import CONFUSING_PAIRS, EXPRESSIONS, NEUTRAL, canonical, index
@@ -55,6 +57,12 @@ def mine_pairs(samples: Sequence[Sample], *, per_expression: int = 1) -> list[Pa
     return sorted(pairs, key=lambda pair: (index(pair[0]), index(pair[1])))
 
 
+def every_pair(samples: Sequence[Sample]) -> list[Pair]:
+    """Return every two expressions that some samples show, in the order of `EXPRESSIONS`."""
+    shown = {sample.category for sample in samples}
+    return list(combinations((name for name in EXPRESSIONS if name in shown), 2))
+
+
 def _ordered(first: str, second: str) -> Pair:
     return (first, second) if index(first) < index(second) else (second, first)
 
@@ -86,8 +94,8 @@ def build_triplets(
 ) -> list[Triplet]:
     """Return every triplet of a set.
 
-    Within an identity and a pair, images are matched by rank of intensity, so that the negative
-    differs from the positive in kind and not in degree.
+    Within an identity and a pair, images are matched by intensity, so that the negative differs
+    from the positive in kind and not in degree; no image is left out, see `match_strengths`.
 
     Args:
         samples: Of whole identities.
@@ -120,7 +128,7 @@ def _of_identity(source: Sample, images: Sequence[Sample], pairs: Sequence[Pair]
     found = [
         Triplet(source, a, b)
         for first, second in pairs
-        for a, b in zip(ranked[first], ranked[second], strict=False)
+        for a, b in _matched(ranked[first], ranked[second])
     ]
     if not found:
         shown = sorted({image.category for image in images} - {NEUTRAL})
@@ -130,3 +138,8 @@ def _of_identity(source: Sample, images: Sequence[Sample], pairs: Sequence[Pair]
             f"sides of one of {list(pairs)} are needed. Add images or set data.pairs.",
         )
     return found
+
+
+def _matched(first: Sequence[Sample], second: Sequence[Sample]) -> list[tuple[Sample, Sample]]:
+    strengths = ([strength_of(sample) for sample in side] for side in (first, second))
+    return [(first[a], second[b]) for a, b in match_strengths(*strengths)]

@@ -14,6 +14,9 @@ from pixelsmile.errors import UserError
 from pixelsmile.progress import Advance, progress
 from pixelsmile.workers import available, run_parallel
 
+VERSION = 2
+"""Raised when images are decoded differently."""
+
 _CHUNK = 16
 _WORTH_PROCESSES = 128
 """Images from which on it pays to start processes."""
@@ -94,9 +97,10 @@ def num_workers(value: int | str) -> int:
 def _look(path: Path) -> str:
     """Decode an image and return the verdict as JSON."""
     try:
-        return json.dumps(Verdict(open_image(path).size, None))
+        verdict = Verdict(open_image(path).size, None)
     except UserError as error:
-        return json.dumps(Verdict(None, str(error)))
+        verdict = Verdict(None, str(error))
+    return json.dumps([VERSION, *verdict])
 
 
 def _look_at_all(paths: Sequence[Path], check: Callable[[], None]) -> list[str]:
@@ -108,10 +112,10 @@ def _look_at_all(paths: Sequence[Path], check: Callable[[], None]) -> list[str]:
 
 
 def _verdict(answer: str | None) -> Verdict | None:
-    """Return what `_look` said, or None where nothing is known."""
+    """Return what `_look` said, or None where nothing is known or another version said it."""
     try:
-        size, error = json.loads(answer or "")
-        return Verdict(size and tuple(size), error)
+        version, size, error = json.loads(answer or "")
+        return Verdict(size and tuple(size), error) if version == VERSION else None
     except (ValueError, TypeError):
         return None
 
@@ -133,16 +137,16 @@ def bad_images(samples: Sequence[Sample], verifier: Verifier | None, faults: Fau
     for path, verdict in verifier(by_path):
         texts = [("file", verdict.error)] if verdict.error else []
         if verdict.size:
-            texts = [("box", text) for s in by_path[path] if (text := _outside(s, *verdict.size))]
+            texts = [("box", text) for s in by_path[path] if (text := outside(s, *verdict.size))]
         if texts:
             bad.add(path)
             faults.add(BadItemError(*texts[0]))
     return bad
 
 
-def _outside(sample: Sample, width: int, height: int) -> str | None:
+def outside(sample: Sample, width: int, height: int) -> str | None:
     """Say that most of a face lies outside of its image, if it does."""
-    if sample.box is not None and share_inside(sample.box, width, height) < _HALF:
+    if sample.box is not None and not mostly_inside(sample.box, width, height):
         what = f"box {shown([round(x) for x in sample.box])} lies"
     elif (
         sample.landmarks is not None
@@ -155,6 +159,11 @@ def _outside(sample: Sample, width: int, height: int) -> str | None:
         f"Image {sample.image} is {width} x {height}, and its {what} outside: correct or "
         "remove its line in the annotations."
     )
+
+
+def mostly_inside(box: Sequence[float], width: int, height: int) -> bool:
+    """Tell whether a box holds a face of its image."""
+    return share_inside(box, width, height) >= _HALF
 
 
 def share_inside(box: Sequence[float], width: int, height: int) -> float:

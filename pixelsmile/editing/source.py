@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixelsmile.editing.reading import read_picture, seen
+from pixelsmile.data.decoding import seen
+from pixelsmile.editing.reading import read_picture
 from pixelsmile.errors import UserError
 
 ImageLike = Image.Image | str | Path

@@ -260,6 +260,18 @@ def test_fingerprint_follows_names_and_contents_of_a_folder(tmp_path):
     assert len({first, second, folder_fingerprint(folder)}) == 3
 
 
+def test_fingerprint_does_not_follow_what_a_download_notes_about_itself(tmp_path):
+    """The weights may lie in somebody's ~/.cache all the same."""
+    folder = tmp_path / ".cache" / "weights"
+    (folder / ".cache" / "huggingface").mkdir(parents=True)
+    (folder / "a.bin").write_bytes(b"one")
+    first = folder_fingerprint(folder)
+    (folder / ".cache" / "huggingface" / "a.bin.metadata").write_text("time of the download")
+    assert folder_fingerprint(folder) == first
+    (folder / "a.bin").write_bytes(b"two")
+    assert folder_fingerprint(folder) != first
+
+
 def test_fingerprint_of_a_single_file_follows_its_content(tmp_path):
     file = tmp_path / "a.onnx"
     file.write_bytes(b"one")

@@ -90,7 +90,7 @@ def test_all_kinds_of_trouble_are_found_in_one_go(folder):
     rows = everyone()
     rows[1]["scores"] = {"fear": 1.5}  # p0 then has no pair
     rows[4]["image"] = "images/none.png"  # nor has p1
-    rows[6]["category"] = "sad"  # p2 has no neutral image any more
+    rows[6] |= {"category": "sad", "scores": {"sad": 1.0}}  # p2 has no neutral image any more
     rows[10]["box"] = [900, 900, 950, 950]  # nor has p3 a pair
     rows[13]["box"] = [30, 12, 70, 52]
     lines(folder, [*rows, "{"])
@@ -121,6 +121,26 @@ def test_all_kinds_of_trouble_are_found_in_one_go(folder):
     assert "NOT usable" in shown
     for word in ("misaligned", "twin", "tolerated"):
         assert word in shown
+
+
+@pytest.mark.parametrize(
+    "box", [[900, 900, 950, 950], [-90, 10, -50, 40], [60, 60, 400, 400]], ids=str
+)
+def test_face_outside_of_its_image_is_found_without_a_verifier(folder, box):
+    rows = everyone()
+    rows[0]["box"] = box  # of a source
+    lines(folder, rows)
+    usable, report, _ = run(folder, "data.verifier=null")
+    assert not usable
+    (text,) = report["findings"]["box"]
+    assert "p0-neutral.png is 64 x 64, and its box" in text
+
+
+def test_box_in_shares_of_the_image_does_not_blow_the_picture_up(folder):
+    rows = everyone()
+    rows[0]["box"] = [0.25, 0.2, 0.75, 0.8]
+    lines(folder, rows)
+    assert run(folder)[0]
 
 
 def test_a_few_displaced_targets_of_many_leave_a_set_usable(folder):
@@ -163,6 +183,7 @@ def test_set_of_which_nothing_is_left_is_not_usable_and_says_why(folder):
 
 
 def test_people_on_both_sides_are_not_usable(folder):
+    lines(folder, [one | {"split": None} for one in everyone()])
     usable, report, _ = run(folder, f"data.files.val={folder}")
     assert not usable
     assert "share 7 identities" in report["findings"]["set"][0]
@@ -178,6 +199,17 @@ def test_path_that_is_not_given_is_named(folder):
         run(folder, "data.files.train=???")
     with pytest.raises(UserError, match=r"data\.root is not given"):
         run(folder, data="mead")
+
+
+@pytest.mark.parametrize(
+    ("key", "least"), [("batch_size", 1), ("val_batch_size", 1), ("num_workers", 0)]
+)
+def test_counts_that_are_too_low_are_named(folder, key, least):
+    for value in (least - 1, -3, 1.5, "true"):
+        match = rf"data\.{key}={str(value).title()}: give a whole number from {least} up"
+        with pytest.raises(UserError, match=match):
+            run(folder, f"data.{key}={value}")
+    run(folder, f"data.{key}={least}")
 
 
 def test_triplets_are_checked_as_they_are(folder):

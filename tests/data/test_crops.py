@@ -78,6 +78,16 @@ def test_every_mode_covers_or_fits_the_canvas_whatever_the_box(mode):
             assert min(right, bottom) >= 48 - 1e-6
 
 
+@pytest.mark.parametrize("size", [128, 512, 1024])
+def test_crop_never_begins_outside_of_the_image(size):
+    """The product of an edge and its scale may be a little less than the size."""
+    assert any(edge * (size / edge) < size for edge in range(1, 1200))
+    for edge in range(1, 1200):
+        for width, height in ((edge, edge), (edge, edge + 7), (edge + 7, edge)):
+            placement = Resize("crop").place(width, height, size)
+            assert min(placement.left, placement.top) >= 0, (width, height)
+
+
 def test_rule_is_a_value_with_a_repr_that_a_key_may_hold():
     assert Resize("crop") == Resize("crop", 0.5)
     assert repr(Resize("crop")) == "Resize(mode='crop', vertical_bias=0.5)"

@@ -1,5 +1,8 @@
 """Batches hold what was encoded, in an order fixed by the seed."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,8 +11,9 @@ from pixelsmile.data import TripletDataModule, read_ffe
 from pixelsmile.data.cache import TensorCache
 from pixelsmile.data.encoded import EncodedSet
 from pixelsmile.data.images import Sizes, load_image, load_landmarks
+from pixelsmile.data.memory import file_digest
 from pixelsmile.data.order import Draw
-from pixelsmile.data.triplets import build_triplets
+from pixelsmile.data.triplets import Triplet, build_triplets
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS, index
 from tests.tiny_random import write_faces
@@ -168,6 +172,45 @@ def test_stream_of_other_data_is_not_continued(make):
     for other in ({"seed": 1}, {"batch_size": 2}, {"pairs": PAIRS[:1]}):
         with pytest.raises(UserError, match=r"trained on other data: .* or start a new run"):
             make(**other).train_dataloader().load_state_dict(state)
+
+
+def resumes(data, state):
+    try:
+        data.train_dataloader().load_state_dict(state)
+    except UserError:
+        return False
+    return True
+
+
+def test_stream_of_edited_scores_or_replaced_images_is_not_continued(make, encoded):
+    state = make().train_dataloader().state_dict()
+    source, a, b = make().triplets[0]
+    scores = list(a.scores)
+    scores[index(a.category)] *= 0.9
+    edited = make()
+    edited.triplets[0] = Triplet(source, replace(a, scores=tuple(scores)), b)
+    assert not resumes(edited, state)
+    for changed in (source.image, b.image):
+        replaced = make()
+        replaced.encoded = replace(
+            encoded,
+            digest=lambda path, changed=changed: "new" if path == changed else file_digest(path),
+            _digests={},
+        )
+        assert not resumes(replaced, state)
+
+
+def test_stream_goes_on_once_the_folders_have_moved(make, encoded):
+    state = make().train_dataloader().state_dict()
+
+    def elsewhere(sample):
+        return replace(sample, image=Path("moved") / sample.image.relative_to("/"))
+
+    moved = make()
+    there = {elsewhere(s).image: s.image for triplet in moved.triplets for s in triplet}
+    moved.triplets = [Triplet(*map(elsewhere, triplet)) for triplet in moved.triplets]
+    moved.encoded = replace(encoded, digest=lambda path: file_digest(there[path]), _digests={})
+    assert resumes(moved, state)
 
 
 def test_shared_identity_is_refused(sets, encoded):

@@ -56,11 +56,12 @@ def test_line_is_read_with_every_number(write, row):
 
 
 def test_aliases_of_the_paper_are_understood(write, row):
-    row |= {"category": "Happiness", "scores": {"drowsiness": 0.5, "neutral": 0.1}}
+    scores = {"happiness": 0.25, "drowsiness": 0.5, "neutral": 0.1}
+    row |= {"category": "Happiness", "scores": scores}
     (sample,) = read_ffe(write(row))
     assert sample.category == "happy"
-    assert sample.scores[index("sleepy")] == 0.5
-    assert sum(sample.scores) == 0.5
+    assert (sample.scores[index("happy")], sample.scores[index("sleepy")]) == (0.25, 0.5)
+    assert sum(sample.scores) == 0.75
 
 
 def test_what_is_optional_may_be_absent_and_blank_lines_are_skipped(write, row):
@@ -81,7 +82,7 @@ def test_folder_stands_for_its_annotations_and_files_add_up(write, row, tmp_path
 
 def test_image_that_is_named_twice_is_refused_with_both_lines(write, row):
     with pytest.raises(UserError, match=r"jsonl:3: image .*a\.png was named at .*jsonl:1: keep"):
-        read_ffe(write(row, "", row | {"category": "sad"}))
+        read_ffe(write(row, "", row | {"category": "shy"}))
 
 
 def test_domain_selects_lines(write, row):
@@ -153,6 +154,8 @@ def test_line_that_is_no_object_is_refused(write, line, match):
         ({"scores": {"happy": "0.5"}}, r"score of 'happy' is '0\.5'"),
         ({"scores": {"happy": True}}, r"score of 'happy' is True"),
         ({"scores": {"happy": None}}, r"score of 'happy' is None"),
+        ({"scores": {"happy": 0}}, r"'scores' gives 'happy', the category .* nothing above 0"),
+        ({"scores": {"shy": 0.5}}, r"'scores' gives 'happy', the category .* nothing above 0"),
         ({"box": [1, 2, 3]}, r"'box' must be 4 finite numbers, got \[1, 2, 3\]"),
         ({"box": [1, 2, 3, math.nan]}, r"'box' must be 4 finite numbers"),
         ({"landmarks": POINTS[:4]}, r"'landmarks' must be 5 points"),

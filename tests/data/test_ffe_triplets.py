@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelsmile.data.ffe_triplets import read_triplets, release_rescale, samples_of
+from pixelsmile.data.ffe_triplets import (
+    read_triplet_faces,
+    read_triplets,
+    release_rescale,
+    samples_of,
+)
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import NEUTRAL, index
+from tests.small_sets import write_lines
 
 
 @pytest.fixture
@@ -48,6 +54,44 @@ def test_triplet_is_read_with_the_source_as_identity(write, row):
     assert (first.category, second.category) == ("fear", "surprised")
     assert (first.scores[index("fear")], first.scores[index("surprised")]) == (0.9, 0.6)
     assert (first.box, second.domain) == (None, "human")
+
+
+def sides(train, val):
+    """Write a set for each side, with as many sources as are named, and read both."""
+    files = {}
+    for side, (folder, sources) in {"train": train, "val": val}.items():
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        rows = []
+        for source in sources:
+            targets = [
+                {"image": f"images/{name}.png", "category": name, "scores": {name: 1.0}}
+                for name in ("fear", "surprised")
+            ]
+            rows.append({"src": {"image": source}, "dst": targets})
+            for image in (source, *(target["image"] for target in targets)):
+                if not (folder / image).exists():
+                    Image.new("RGB", (8, 8)).save(folder / image)
+        files[side] = write_lines(folder / f"{side}.jsonl", rows)
+    return read_triplet_faces(files, domain="human")
+
+
+def test_two_sides_may_name_different_images_alike(tmp_path):
+    sources = ["images/1.png", "images/2.png"]
+    faces = sides((tmp_path / "train", sources), (tmp_path / "val", sources))
+    people = [{sample.identity for sample in side} for side in (faces.train, faces.val)]
+    assert people[0] == set(sources)
+    assert people[1] == {(tmp_path / "val" / source).as_posix() for source in sources}
+
+
+@pytest.mark.parametrize("spelling", ["images/../images/1.png", "./images/1.png", "images/l.png"])
+def test_one_image_is_one_person_however_it_is_spelled(tmp_path, spelling):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "1.png")
+    (tmp_path / "images" / "l.png").symlink_to(tmp_path / "images" / "1.png")
+    with pytest.raises(UserError, match=r"share 1 identities \(images/1\.png\)"):
+        sides((tmp_path, ["images/1.png"]), (tmp_path, [spelling, "images/2.png"]))
+    faces = sides((tmp_path, ["images/1.png", spelling]), (tmp_path, ["images/2.png"]))
+    assert {sample.identity for sample in faces.train} == {"images/1.png"}
 
 
 def test_a_single_box_may_stand_without_its_list(write, row):
@@ -101,7 +145,8 @@ def test_unusable_line_is_refused_with_its_place(write, row, change, match):
         ({"category": "smug"}, r"Unknown expression 'smug'"),
         ({"category": "neutral"}, r"a target shows 'neutral'"),
         ({"category": "surprised", "scores": {"surprised": 0.5}}, r"both targets show 'surprised'"),
-        ({"scores": {"happy": 0.5}}, r"'scores' lacks the score of its own category 'fear'"),
+        ({"scores": {"happy": 0.5}}, r"'scores' gives 'fear', the category .* nothing above 0"),
+        ({"scores": {"fear": 0.0}}, r"'scores' gives 'fear', the category .* nothing above 0"),
         ({"scores": {"fear": 1.5}}, r"score of 'fear' is 1\.5"),
         ({"image": "b.png"}, r"image .*b\.png is missing"),
     ],

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,14 @@ from pixelsmile.data import frames as frames_module
 from pixelsmile.data.faults import BadItemError, Faults
 from pixelsmile.data.frames import FrameCache, decode_uniformly, uniform_positions
 from pixelsmile.data.mead import find_clips, read_mead
+from pixelsmile.data.samples import Sample
 from pixelsmile.data.splits import fraction
+from pixelsmile.data.triplets import every_pair
+from pixelsmile.data.verify import Verifier
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import index
-from tests.small_sets import write_video
+from pixelsmile.faces import videos
+from tests.small_sets import SHOWN, row, write_ffe, write_lines, write_video
 
 EMOTIONS = ("neutral", "fear", "surprised", "disgusted")
 
@@ -76,8 +81,32 @@ def test_sources_are_neutral_clips_and_levels_meet_their_like(original, tmp_path
     assert faces.triplets
     for source, a, b in faces.triplets:
         assert source.category == "neutral"
-        assert (a.category, b.category) == ("fear", "surprised")
         assert max(a.scores) == max(b.scores)
+
+
+def test_any_two_emotions_are_contrasted_unless_pairs_are_named(original, tmp_path):
+    def contrasted(**options):
+        triplets = read(original, tmp_path, frames=1, **options).triplets
+        return {(t.target_a.category, t.target_b.category) for t in triplets}
+
+    assert contrasted() == {("disgust", "fear"), ("disgust", "surprised"), ("fear", "surprised")}
+    assert contrasted(pairs=[["fear", "surprised"]]) == {("fear", "surprised")}
+
+
+def test_pairs_of_a_whole_mead_are_those_of_its_seven_emotions():
+    """In this order the triplets of the ablation's row are drawn."""
+    shown = ["neutral", *reversed(videos.EMOTIONS.values())]
+    samples = [Sample(Path(name), "M003", "human", name, (0.0,) * 12) for name in shown]
+    assert every_pair(samples) == list(combinations(videos.EMOTIONS.values(), 2))
+    assert len(every_pair(samples)) == 21
+
+
+def test_one_emotion_alone_is_refused(root, tmp_path):
+    for emotion in root.glob("*/video/front/*"):
+        if emotion.name not in ("neutral", "fear"):
+            shutil.rmtree(emotion)
+    with pytest.raises(UserError, match=r"show \['fear', 'neutral'\]: two emotions beside"):
+        read(root, tmp_path / "cache")
 
 
 def test_frames_are_taken_uniformly(tmp_path):
@@ -278,6 +307,21 @@ def test_subject_without_neutral_clips_is_named_or_counted(root, tmp_path):
         read(root, tmp_path / "cache")
     faces = read(root, tmp_path / "cache", on_error="skip")
     assert [fault.kind for fault in faces.faults] == ["neutral", "neutral"]
+
+
+def test_images_to_validate_on_are_looked_at_and_their_split_counts(original, tmp_path):
+    write_ffe(tmp_path / "val", range(3))
+    rows = [row(p, c, split="val" if p < 2 else "train") for p in range(3) for c in SHOWN]
+    write_lines(tmp_path / "val" / "annotations.jsonl", rows)
+    torn = tmp_path / "val" / "images" / "p0-fear.png"
+    torn.write_bytes(torn.read_bytes()[:200])
+    options = {"val": tmp_path / "val", "verifier": Verifier(tmp_path / "seen", 1)}
+    with pytest.raises(UserError, match=r"p0-fear\.png cannot be read"):
+        read(original, tmp_path / "cache", **options)
+    faces = read(original, tmp_path / "cache", on_error="skip", **options)
+    assert [fault.kind for fault in faces.faults] == ["file"]
+    assert {sample.identity for sample in faces.val} == {"p0", "p1"}
+    assert len(faces.val) == 5
 
 
 @pytest.mark.parametrize(

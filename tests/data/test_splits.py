@@ -8,6 +8,7 @@ from pixelsmile.data.faults import Faults
 from pixelsmile.data.ffe import read_faces
 from pixelsmile.data.samples import Sample
 from pixelsmile.data.splits import fraction, pair_up, split_by_identity
+from pixelsmile.data.verify import Verifier
 from pixelsmile.errors import UserError
 from tests.small_sets import row, write_ffe, write_lines
 
@@ -131,6 +132,43 @@ def test_separate_validation_files_still_work_and_must_not_share_people(tmp_path
     assert names(read_faces(files, domain="human").val) == {"p5"}
     with pytest.raises(UserError, match=r"share 3 identities \(p0, p1, p2\)"):
         read_faces({"train": tmp_path / "a", "val": tmp_path / "a"}, domain="human")
+
+
+def test_annotated_split_decides_between_separate_files_too(tmp_path):
+    """Held-out people in the training file are not trained on, nor the other way round."""
+    write_ffe(tmp_path / "a", range(2), split="train")
+    write_ffe(tmp_path / "b", range(2, 4), split="val")
+    write_ffe(tmp_path / "c", range(4, 6), split="test")
+    write_ffe(tmp_path / "d", range(6, 8))
+    train, val, test, open_ = (tmp_path / name for name in "abcd")
+    everything = [train, val, test]
+    for files in (
+        {"train": [*everything, open_], "val": everything},
+        {"train": [train, test, open_], "val": [val, train]},
+    ):
+        faces = read_faces(files, domain="human")
+        assert names(faces.train) == {"p0", "p1", "p6", "p7"}
+        assert names(faces.val) == {"p2", "p3"}
+    faces = read_faces({"train": everything, "val": [*everything, open_]}, domain="human")
+    assert names(faces.val) == {"p2", "p3", "p6", "p7"}
+
+
+def test_file_without_a_line_for_its_side_is_refused_by_its_key(tmp_path):
+    write_ffe(tmp_path / "a", range(2), split="train")
+    write_ffe(tmp_path / "c", range(4, 6), split="test")
+    files = {"train": tmp_path / "a", "val": tmp_path / "c"}
+    match = r"data\.files\.val has no line for val: all 6 in .* are annotated as test"
+    with pytest.raises(UserError, match=match):
+        read_faces(files, domain="human")
+
+
+def test_images_of_another_split_need_not_be_whole(tmp_path):
+    write_ffe(tmp_path / "a", range(2), split="train")
+    write_ffe(tmp_path / "b", range(2, 4), split="val")
+    write_ffe(tmp_path / "c", range(4, 6), split="test")
+    (tmp_path / "c" / "images" / "p4-fear.png").write_bytes(b"no image")
+    files = {"train": [tmp_path / "a", tmp_path / "c"], "val": tmp_path / "b"}
+    read_faces(files, domain="human", verifier=Verifier(tmp_path / "cache", 1))
 
 
 def test_pairs_are_mined_from_the_soft_labels(tmp_path):

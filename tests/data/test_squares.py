@@ -62,6 +62,17 @@ def test_square_of_the_right_size_is_not_touched(tmp_path, mode):
     np.testing.assert_array_equal(np.asarray(load_picture(sample, SIZE, Resize(mode))), pixels)
 
 
+@pytest.mark.parametrize(("width", "height"), [(49, 49), (49, 60), (98, 98), (60, 103)])
+def test_crop_whose_edges_are_rounded_down_is_filled(tmp_path, width, height):
+    path = tmp_path / "plain.png"
+    Image.new("RGB", (width, height), (9, 8, 7)).save(path)
+    sample = Sample(path, "ann", "human", "happy", (0.0,) * 12)
+    for size in (48, 128, 512):
+        image = np.asarray(load_picture(sample, size, Resize("crop")))
+        assert image.shape == (size, size, 3)
+        assert (image == (9, 8, 7)).all()
+
+
 def test_resampling_is_lanczos(sample):
     expected = Image.open(sample.image).resize((SIZE, SIZE), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(np.asarray(load_picture(sample, SIZE)), np.asarray(expected))

@@ -64,12 +64,24 @@ def test_pair_confused_in_both_directions_comes_once():
     assert mine_pairs(samples) == [("angry", "disgust"), ("fear", "surprised")]
 
 
-def test_triplets_match_images_by_rank_of_strength():
+def test_triplets_match_as_many_images_by_rank_of_strength():
     weak, medium, strong = (face("fear", s) for s in (0.2, 0.5, 0.9))
-    low, high = (face("surprised", s) for s in (0.3, 1.0))
+    low, middle, high = (face("surprised", s) for s in (0.8, 0.9, 1.0))
     neutral = face("neutral")
-    triplets = build_triplets([strong, high, neutral, weak, low, medium], [PAIR])
-    assert triplets == [(neutral, weak, low), (neutral, medium, high)]
+    triplets = build_triplets([strong, high, neutral, weak, low, medium, middle], [PAIR])
+    assert triplets == [(neutral, weak, low), (neutral, medium, middle), (neutral, strong, high)]
+
+
+def test_no_image_is_lost_where_one_side_has_more():
+    fear = [face("fear", s) for s in (0.2, 0.4, 0.6, 0.8, 1.0)]
+    surprised = [face("surprised", s) for s in (0.8, 0.9, 1.0)]
+    neutral = face("neutral")
+    triplets = build_triplets([neutral, *fear, *surprised], [PAIR])
+    first, second, third = surprised
+    met = zip(fear, (first, first, first, second, third), strict=True)
+    assert triplets == [(neutral, a, b) for a, b in met]
+    turned = build_triplets([neutral, *fear, *surprised], [PAIR[::-1]])
+    assert [(t.target_b, t.target_a) for t in turned] == [t[1:] for t in triplets]
 
 
 def test_triplets_never_mix_identities():

@@ -64,6 +64,15 @@ def test_stopping_half_way_keeps_what_was_decoded(paths, tmp_path, opened):
     assert done >= 16
 
 
+def test_verdicts_of_another_version_are_not_believed(paths, tmp_path, opened, monkeypatch):
+    verifier = Verifier(tmp_path / "cache", 1)
+    list(verifier(paths))
+    opened.clear()
+    monkeypatch.setattr(verify, "VERSION", verify.VERSION + 1)
+    list(verifier(paths))
+    assert opened == paths
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", '["a"]', "null", '{"a": 3}', '{"a": [1, 2, 3, 4, 5]}']
 )
