@@ -52,7 +52,7 @@ class Attempt:
     @property
     def lost(self) -> bool:
         """Tell whether its cost, if any, is unknown."""
-        return self.outcome is None or self.outcome in LOST
+        return self.usage is None and (self.outcome is None or self.outcome in LOST)
 
 
 class Ledger:

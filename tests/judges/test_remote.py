@@ -18,7 +18,7 @@ from pixelsmile.judges.costs import Prices
 from pixelsmile.judges.ledger import attempts_path, read_answers, read_attempts
 from pixelsmile.judges.noise import repeated
 from tests.judges.conftest import gemini_judge, openai_judge, png
-from tests.judges.server import KEY, http_date, true_scores
+from tests.judges.server import KEY, good, http_date, true_scores
 
 BOTH = pytest.mark.parametrize("judge_of", [openai_judge, gemini_judge])
 
@@ -77,6 +77,55 @@ def test_every_trouble_is_asked_again_and_ends_in_the_right_scores(
     assert usage.cached == 64 * sum(bool(item.input) for item in billed)
 
 
+@pytest.mark.parametrize("kind", ["empty", "dict", "words", "picture", "numbers"])
+def test_a_completion_of_another_shape_is_asked_again_and_its_tokens_count(
+    kind, server, ledger, requests
+):
+    server.plan = once(kind)
+    judge = openai_judge(server, ledger)
+    (judgement,) = judge.judge_files(requests[:1])
+    assert judgement.status == "ok"
+    (broken, _), totals = next(iter(read_attempts(ledger).values())), judge.totals()
+    assert broken.outcome == "broken"
+    assert broken.reason
+    assert (totals.usage.input, totals.usage.output) == server.total()
+    assert totals.lost == 0
+    assert len({item.idempotency for item in server.log}) == 2  # not the broken one once more
+
+
+def test_gemini_candidates_of_another_shape_are_asked_again(server, ledger, requests):
+    server.plan = once("dict")
+    (judgement,) = gemini_judge(server, ledger).judge_files(requests[:1])
+    assert judgement.status == "ok"
+
+
+def test_an_answer_in_parts_is_read_without_the_thoughts(server, ledger, requests):
+    server.plan = lambda image, number: "parts"
+    judgements = list(openai_judge(server, ledger).judge_files(requests[:2]))
+    rows = {row["id"]: row for row in read_answers(ledger).values()}
+    assert all(item.scores == truth(rows[item.id]["image"]) for item in judgements)
+    assert all(item.raw == good(rows[item.id]["image"]) for item in judgements)
+    assert len(server.log) == 2
+
+
+@pytest.mark.parametrize("kind", ["strings", "floats", "negative", "truth", "list"])
+def test_a_count_of_tokens_that_is_none_is_not_written_and_stops_nothing(
+    kind, server, ledger, requests
+):
+    server.plan = lambda image, number: kind
+    judge = openai_judge(server, ledger)
+    (judgement,) = judge.judge_files(requests[:1])
+    assert (judgement.status, judgement.usage) == ("ok", None)
+    assert (judge.totals().usage, judge.totals().untold) == (Usage(), 1)
+    assert list(openai_judge(server, ledger).judge_files(requests[:1])) == [judgement]
+
+
+def test_negative_tokens_of_gemini_are_no_count(server, ledger, requests):
+    server.plan = lambda image, number: "negative"
+    (judgement,) = gemini_judge(server, ledger).judge_files(requests[:1])
+    assert (judgement.status, judgement.usage) == ("ok", None)
+
+
 @BOTH
 def test_a_stalled_answer_is_given_up_after_the_timeout(judge_of, server, ledger, requests):
     server.plan, server.stall = once("stall"), 30.0
@@ -104,7 +153,7 @@ def test_what_can_never_be_read_is_asked_a_bounded_number_of_times_and_invalid(
 
 
 @BOTH
-@pytest.mark.parametrize("kind", ["refuse", "filter", "sorry", "policy"])
+@pytest.mark.parametrize("kind", ["refuse", "filter", "sorry", "policy", "forbidden"])
 def test_a_refusal_by_policy_is_final_and_not_asked_again(judge_of, kind, server, ledger, requests):
     server.plan = lambda image, number: kind
     (judgement,) = judge_of(server, ledger).judge_files(requests[:1])
