@@ -9,6 +9,7 @@ from pixelsmile.judges import services
 from pixelsmile.judges.base import Picture, Usage
 from pixelsmile.judges.pace import retry_after
 from pixelsmile.judges.services import (
+    NO_KEY,
     CallError,
     Question,
     Reply,
@@ -56,7 +57,7 @@ class OpenAIService:
         self.options = dict(options or {})
         self.detail = detail
         self.server = checked_url(base_url) or OWN_SERVER
-        self.secret = key_from(KEY_VARIABLES, default=None if base_url is None else "none")
+        self.secret = key_from(KEY_VARIABLES, default=None if base_url is None else NO_KEY)
         self.id = f"openai/{model}"
         self.settings: dict[str, Any] = {"options": self.options, "detail": detail}
 

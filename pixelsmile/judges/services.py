@@ -101,6 +101,13 @@ class Service(Protocol):
         ...
 
 
+NO_KEY = "none"
+"""What is sent to a server that asks for no key, as clients insist on one."""
+
+_PLACEHOLDERS = (NO_KEY, "empty", "null", "dummy", "sk-no-key-required")
+"""Words that people export as a key for such a server; found in answers they are just words."""
+
+
 @dataclass(frozen=True, repr=False)
 class Secret:
     """A key from the environment, kept out of every text."""
@@ -108,13 +115,16 @@ class Secret:
     value: str = ""
 
     def hide(self, text: str) -> str:
-        """Return a text without the key.
+        """Return a text without the key; a word that only fills its place stays.
 
         Example:
             >>> Secret("sk-1").hide("Incorrect API key: sk-1")
             'Incorrect API key: ***'
+            >>> Secret(NO_KEY).hide("there is none")
+            'there is none'
         """
-        return text.replace(self.value, "***") if self.value else text
+        public = not self.value or self.value.lower() in _PLACEHOLDERS
+        return text if public else text.replace(self.value, "***")
 
 
 def key_from(variables: Sequence[str], *, default: str | None = None) -> Secret:

@@ -89,6 +89,12 @@ def test_statuses_mean_what_they_say(status, code, kind):
     assert kind_of_status(status, {"error": {"details": [{"code": code}]}}) == kind
 
 
+@pytest.mark.parametrize("word", ["none", "None", "EMPTY", "sk-no-key-required"])
+def test_a_word_in_place_of_a_key_is_no_secret(word):
+    assert Secret(word).hide(f"{word} of them, none") == f"{word} of them, none"
+    assert Secret(f"{word}-1").hide(f"{word}-1") == "***"
+
+
 def test_a_missing_key_or_package_is_one_clear_error(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(UserError, match="No API key: export OPENAI_API_KEY in the shell"):

@@ -18,7 +18,7 @@ from pixelsmile.judges.costs import Prices
 from pixelsmile.judges.ledger import attempts_path, read_answers, read_attempts
 from pixelsmile.judges.noise import repeated
 from tests.judges.conftest import gemini_judge, openai_judge, png
-from tests.judges.server import KEY, good, http_date, true_scores
+from tests.judges.server import KEY, Handler, good, http_date, true_scores
 
 BOTH = pytest.mark.parametrize("judge_of", [openai_judge, gemini_judge])
 
@@ -311,6 +311,45 @@ def test_replies_without_a_count_of_tokens_are_told_and_not_guessed(server, ledg
     assert all(item.usage is None for item in judge.judge_files(requests))
     assert judge.totals().untold == 5
     assert judge.totals().usage == Usage()
+
+
+def test_totals_and_estimates_are_those_of_one_judge_of_a_ledger(server, ledger, requests):
+    warm = {"options": {"temperature": 1}}
+    first, second = openai_judge(server, ledger), openai_judge(server, ledger, **warm)
+    list(first.judge_files(requests))
+    own = len(server.log)
+    list(second.judge_files(requests[:2]))
+    server.plan = lambda image, number: "denied"
+    with pytest.raises(UserError, match="takes no questions"):
+        list(second.judge_files(requests[2:3]))
+    assert len(server.log) == own + 3  # the last of them at a question without an answer
+    for judge, log, answers in ((first, server.log[:own], 5), (second, server.log[own:], 2)):
+        totals = judge.totals()
+        assert totals.answers == {"ok": answers, "invalid": 0, "refused": 0}
+        assert (totals.usage.input, totals.usage.output) == server.total(log)
+        assert totals.attempts == len(log)
+    assert second.estimate(requests).measured == 2
+
+
+def test_a_server_without_a_key_may_say_the_word_that_stands_for_it(
+    server, ledger, requests, monkeypatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.setattr(Handler, "text", lambda self, kind, image: f"none: {good(image)}")
+    (judgement,) = openai_judge(server, ledger).judge_files(requests[:1])
+    assert judgement.status == "ok"
+    assert judgement.raw.startswith("none: ")
+
+
+def test_a_key_that_occurs_in_an_answer_is_hidden_after_the_scores_were_read(
+    server, ledger, requests, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "Anger")
+    (judgement,) = openai_judge(server, ledger).judge_files(requests[:1])
+    (row,) = read_answers(ledger).values()
+    assert judgement.scores == truth(row["image"])
+    assert "***" in judgement.raw
+    assert "Anger" not in ledger.read_text() + attempts_path(ledger).read_text()
 
 
 def test_the_estimate_shrinks_with_what_is_answered_and_learns_from_it(server, ledger, requests):
