@@ -199,8 +199,9 @@ def compare_runs(config: DictConfig) -> None:
 def spelled_out(arguments: Sequence[str]) -> list[str]:
     """Write arguments that people type as the overrides that Hydra reads.
 
-    Bare words after `compare` are its runs, a bare word after `report` is its folder, and braces
-    in a pattern, which Hydra takes for a dictionary, are quoted.
+    Bare words after `compare` are its runs, a bare word after `report` is its folder, also where
+    the name of that folder has an equals sign; braces in a pattern, which Hydra takes for a
+    dictionary, are quoted.
 
     Example:
         >>> spelled_out(["compare", "runs/a", "runs/b"])
@@ -212,7 +213,8 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
     words, bare = [], []
     for word in arguments[1:] if verb else arguments:
         key, equals, value = word.partition("=")
-        if verb and not equals and not word.startswith("-"):
+        bare_word = (not equals or Path(word).is_dir()) and not word.startswith("-")
+        if verb and bare_word:
             bare.append(word)
         elif equals and key in ("pattern", "dir", "out"):
             words.append(f"{key}={_quoted(value)}")

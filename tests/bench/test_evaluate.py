@@ -388,3 +388,13 @@ def test_words_that_people_type_become_overrides_that_hydra_reads():
         config = compose("evaluate", words)
         assert list(config.runs) == ["runs/it's", "runs/b"]
         assert config.out is None
+
+
+def test_a_folder_with_an_equals_sign_in_its_name_is_a_run_and_no_override(tmp_path):
+    for name in ("lr=1e-3", "lr=1e-4"):
+        (tmp_path / name).mkdir()
+    runs = [str(tmp_path / "lr=1e-3"), str(tmp_path / "lr=1e-4")]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = compose("evaluate", spelled_out(["compare", *runs, "domain=anime"])[1:])
+        assert (list(config.runs), config.domain.name) == (runs, "anime")
+        assert compose("evaluate", spelled_out(["report", runs[0]])[1:]).dir == runs[0]
