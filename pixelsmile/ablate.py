@@ -168,7 +168,8 @@ def _composed(run: Run) -> DictConfig:
 
 
 def _shared_file(run: Run, name: str) -> Path:
-    domain, _, seed = run.name.split("-")
+    domain, _, rest = run.name.partition("-")
+    seed = rest.rpartition("-")[2]  # what is between is the row, whose name may have dashes
     which = f"{domain}-{seed}" if name == "before" else domain
     return run.folder.parent / "base" / f"{which}-{name}.json"
 
@@ -236,20 +237,26 @@ def report(config: DictConfig) -> None:
     """Write the page of findings from the record and what is on disk, which joins the record.
 
     Raises:
-        UserError: As `joined`.
+        UserError: As `joined` and `read_notes`; or if there is neither a record nor a finished run,
+            so that a page of findings is not replaced by one without any.
     """
     out, record = Path(config.out), Path(config.record)
+    notes = read_notes(config.notes)
     found = collect(out)
     begun = out / "protocol.json"
     used = json.loads(begun.read_text()) if begun.is_file() else settings(config, [])
     results = joined(record, used, found)
+    if not results:
+        raise UserError(
+            f"No finished run in {out} and no record at {record}, so {config.document} stays as it "
+            "is: run python -m pixelsmile.ablate first, or name the files with out= or record=."
+        )
     if found:
         write_results(out, found)
         write_record(record, used, results)
-    if results:
-        show(results, out)
+    show(results, out)
     with whole_file(config.document) as file:
-        file.write(page(config, results, read_notes(config.notes)).encode())
+        file.write(page(config, results, notes).encode())
     _say(f"Findings {config.document}")
 
 

@@ -6,7 +6,8 @@ what is on disk, `compare` says whether two runs differ.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from pixelsmile.bench.editors import Editor
 from pixelsmile.bench.folder import BenchFolder, existing_folder, open_folder
 from pixelsmile.bench.identity import Landmarks, named
 from pixelsmile.bench.protocol import Protocol
-from pixelsmile.bench.report import SETTINGS, write_report
+from pixelsmile.bench.report import FACES_FROM, SETTINGS, write_report
 from pixelsmile.bench.stages import edit_tasks, judge_edits, measure_identity, place_tasks
 from pixelsmile.bench.tasks import Task, read_tasks
 from pixelsmile.command import command
 from pixelsmile.errors import UserError
 from pixelsmile.files import whole_file
 from pixelsmile.judges import build_judge
+from pixelsmile.judges.remote import RemoteJudge
 from pixelsmile.lora.facts import code_commit
 from pixelsmile.scoring import METRIC_TITLES
 from pixelsmile.stack import quiet
@@ -65,6 +67,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         "protocol": graded(protocol, editor).describe(),
         "editor": editor.describe(),
         "judge": judge.describe(),
+        "prices": asdict(judge.prices) if isinstance(judge, RemoteJudge) else None,
         "repeats": config.repeat,
         "recognisers": named(recognisers),
         "landmarks": landmarks.describe(),
@@ -141,14 +144,37 @@ def results_table(summary: dict[str, Any]) -> Table:
 def coverage_line(summary: dict[str, Any]) -> str:
     """Return what became of the edits, in one line."""
     counts = summary["coverage"]
-    edits, judged, faces = counts["edits"], counts["judge"], counts["identity"]
-    missing = summary["missing"]
-    names = f" ({', '.join(missing[:_SHOWN])}{', ...' if len(missing) > _SHOWN else ''})"
-    return (
+    edits, seen, faces = counts["edits"], counts["seen"], counts["identity"]
+    parts = [
         f"{edits['made']} of {edits['total']} edits, {edits['missing']} missing"
-        f"{names if missing else ''}; judged {judged['ok']} ok, {judged['invalid']} invalid, "
-        f"{judged['refused']} refused, {judged['pending']} not yet; {faces['ok']} faces compared, "
-        f"{faces['no_face']} without a face, {faces['pending']} not yet."
+        f"{_named(summary['missing'])}"
+        + (f", {edits['unreadable']} unreadable" if edits["unreadable"] else "")
+        + _named(summary["unreadable"]),
+        f"judged {_fates(counts['judge'])}",
+    ]
+    if summary["repeats"] > 1:
+        parts.append(f"answers {_fates(counts['answers'])}")
+    if seen["nothing"]:
+        parts.append(f"nothing seen in {seen['nothing']}, which counts as wrong")
+    if seen["tied"]:
+        parts.append(f"highest score tied in {seen['tied']}, the first counts")
+    parts.append(
+        f"{faces['ok']} faces compared, {faces['no_face']} without a face, "
+        f"{faces['pending']} not yet ({FACES_FROM[summary['landmarks']['kind']]})"
+    )
+    return "; ".join(parts) + "."
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return some names in brackets, nothing where there are none."""
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f" ({', '.join(names[:_SHOWN])}{more})" if names else ""
+
+
+def _fates(counts: Mapping[str, int]) -> str:
+    return (
+        f"{counts['ok']} ok, {counts['invalid']} invalid, {counts['refused']} refused, "
+        f"{counts['pending']} not yet"
     )
 
 
@@ -199,8 +225,9 @@ def compare_runs(config: DictConfig) -> None:
 def spelled_out(arguments: Sequence[str]) -> list[str]:
     """Write arguments that people type as the overrides that Hydra reads.
 
-    Bare words after `compare` are its runs, a bare word after `report` is its folder, and braces
-    in a pattern, which Hydra takes for a dictionary, are quoted.
+    Bare words after `compare` are its runs, a bare word after `report` is its folder, also where
+    the name of that folder has an equals sign; braces in a pattern, which Hydra takes for a
+    dictionary, are quoted.
 
     Example:
         >>> spelled_out(["compare", "runs/a", "runs/b"])
@@ -212,7 +239,8 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
     words, bare = [], []
     for word in arguments[1:] if verb else arguments:
         key, equals, value = word.partition("=")
-        if verb and not equals and not word.startswith("-"):
+        bare_word = (not equals or Path(word).is_dir()) and not word.startswith("-")
+        if verb and bare_word:
             bare.append(word)
         elif equals and key in ("pattern", "dir", "out"):
             words.append(f"{key}={_quoted(value)}")

@@ -23,7 +23,7 @@ LATE_LOSS = "late_loss"
 BASE = Row("base", "w/o training")
 """The base that every training starts from, measured as the first thing of a run."""
 
-_FOLDER = re.compile(r"(human|anime)-(\w+)-s(\d+)$")
+_FOLDER = re.compile(r"(human|anime)-(.+)-s(\d+)$")
 
 Curve = dict[int, float]
 """Value by training step."""

@@ -1,5 +1,6 @@
 """Is the difference of two runs real? A paired bootstrap over the faces that both have edited."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,18 +36,19 @@ def compare(first: BenchFolder, second: BenchFolder) -> dict[str, Any]:
         Under `runs` the labels and folders, under `rows` one row a metric.
 
     Raises:
-        UserError: If the runs differ in tasks, strengths, judge, recognisers or landmarks.
+        UserError: If the runs differ in tasks, strengths, judge, recognisers or landmarks, or if
+            one of them has edited a face twice for the same expression.
     """
     _refuse_unlike(first, second)
-    # Faces by name of the task in either run: names may differ, faces and expressions do not.
-    shared = {task.name: "/".join(task.key) for run in (first, second) for task in run.tasks}
     faces = {"/".join(task.key): task.digest for task in first.tasks}
-    one, two = (_parts(run, shared) for run in (first, second))
+    one, two = (_parts(run) for run in (first, second))
     rows = [_row(name, one[name], two[name], faces) for name in one]
+    looked = sum(not math.isnan(row["p"]) for row in rows)
     for row, p in zip(rows, bootstrap.holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
         row["verdict"] = verdict(row["p"], p)
-        row["in_words"] = in_words(row, first.record["label"], second.record["label"])
+        labels = (first.record["label"], second.record["label"])
+        row["in_words"] = in_words(row, *labels, looked)
     return {
         "runs": [
             {"label": run.record["label"], "folder": str(run.path)} for run in (first, second)
@@ -68,8 +70,8 @@ def verdict(p: float, corrected: float) -> str:
     return UNCLEAR if p < LEVEL else NOT_SHOWN
 
 
-def in_words(row: Row, first: str, second: str) -> str:
-    """Say it plainly."""
+def in_words(row: Row, first: str, second: str, looked: int) -> str:
+    """Say it plainly; `looked` is the number of metrics that p was corrected for."""
     if row["verdict"] == NOT_SHOWN:
         return "no difference shown"
     word = "higher" if row["difference"] > 0 else "lower"
@@ -77,7 +79,7 @@ def in_words(row: Row, first: str, second: str) -> str:
         word = "better" if (word == "higher") != (row["metric"] in LOWER_IS_BETTER) else "worse"
     if row["verdict"] == REAL:
         return f"{second} is {word} than {first}"
-    return f"{second} may be {word}; unclear, as {len(METRIC_TITLES) + 1} metrics were looked at"
+    return f"{second} may be {word}; unclear, as {looked} metrics were looked at"
 
 
 def _row(
@@ -107,12 +109,32 @@ def _row(
     }
 
 
-def _parts(run: BenchFolder, shared: Mapping[str, str]) -> dict[str, dict[Any, Any]]:
+def _parts(run: BenchFolder) -> dict[str, dict[Any, Any]]:
+    """Return the parts of a run under what its tasks share with those of another."""
+    shared = _keys(run)
     found = parts(read_table(run), run.record["protocol"])
     return {
         name: {(shared[task], strength): part for (task, strength), part in units.items()}
         for name, units in found.items()
     }
+
+
+def _keys(run: BenchFolder) -> dict[str, str]:
+    """Return face and expression by name of the task; names may differ from run to run.
+
+    Raises:
+        UserError: If two tasks have the same, so that they cannot be told apart.
+    """
+    names: dict[str, str] = {}
+    for task in run.tasks:
+        other = names.setdefault("/".join(task.key), task.name)
+        if other != task.name:
+            raise UserError(
+                f"{run.path} asks for {task.expression} of the same face twice ({other} and "
+                f"{task.name}), so its edits cannot be paired with others: evaluate tasks without "
+                "doubles."
+            )
+    return {name: key for key, name in names.items()}
 
 
 def _refuse_unlike(first: BenchFolder, second: BenchFolder) -> None:

@@ -1,12 +1,14 @@
 """Who makes the edits: an adapter, the base model, or a folder that another tool has filled.
 
 An editor is asked for all strengths of one task at once and answers with the bytes of PNG files,
-None where it has none. It also says which image it edited, because recognisers compare with that.
+None where it has none, `Unreadable` where it has something that is no image. It also says which
+image it edited, because recognisers compare with that.
 """
 
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +16,10 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from pixelsmile.bench.tasks import Task
+from pixelsmile.bench.tasks import Task, safe_name
 from pixelsmile.data.crops import Resize
-from pixelsmile.data.samples import open_image
+from pixelsmile.data.faults import BadItemError
+from pixelsmile.data.samples import open_image, readable
 from pixelsmile.data.squares import load_picture, place
 from pixelsmile.editing import ExpressionEditor
 from pixelsmile.errors import UserError
@@ -26,6 +29,16 @@ from pixelsmile.pictures import to_uint8
 Point = tuple[float, float]
 _FIELDS = ("id", "expression", "strength")
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for an edit whose file is no whole image."""
+
+    reason: str
+
+
+Edited = bytes | Unreadable | None
 
 
 class Editor(Protocol):
@@ -45,7 +58,7 @@ class Editor(Protocol):
         """Return the image that is edited, and the corners of box and landmarks in its pixels."""
         ...
 
-    def edits(self, task: Task, strengths: Sequence[float], seed: int) -> list[bytes | None]:
+    def edits(self, task: Task, strengths: Sequence[float], seed: int) -> Sequence[Edited]:
         """Return one PNG file a strength, None where there is none."""
         ...
 
@@ -102,7 +115,7 @@ class ModelEditor:
         placed = place(task.sample(), size, self.resize)
         return picture, placed.points(points_of(task))
 
-    def edits(self, task: Task, strengths: Sequence[float], seed: int) -> list[bytes | None]:
+    def edits(self, task: Task, strengths: Sequence[float], seed: int) -> list[bytes]:
         """Edit a face at every strength."""
         picture, _ = self.source(task)
         weights = torch.zeros(len(strengths), len(EXPRESSIONS))
@@ -160,7 +173,7 @@ class FolderEditor:
             self.strangers.append(name)
             return
         words = match.groupdict()
-        face = (words["id"], canonical(words["expression"]))
+        face = (safe_name(words["id"]), canonical(words["expression"]))
         strength = words.get("strength") or ""
         same = self.found.setdefault(face, {})
         for other, file in same.items():
@@ -178,7 +191,7 @@ class FolderEditor:
         """Return the image of the task as it is."""
         return open_image(task.image), points_of(task)
 
-    def edits(self, task: Task, strengths: Sequence[float], seed: int) -> list[bytes | None]:
+    def edits(self, task: Task, strengths: Sequence[float], seed: int) -> list[Edited]:
         """Read the images of a task."""
         files = self.found.get((task.id, task.expression), {})
         return [self._read(files, strength) for strength in strengths]
@@ -191,7 +204,7 @@ class FolderEditor:
         ]
         return sorted([*self.strangers, *others])
 
-    def _read(self, files: dict[str, str], strength: float) -> bytes | None:
+    def _read(self, files: dict[str, str], strength: float) -> Edited:
         names = [name for text, name in files.items() if not text or is_rounded(text, strength)]
         if not names:
             return None
@@ -201,11 +214,12 @@ class FolderEditor:
                 "remove one of them."
             )
         path = self.folder / names[0]
-        with Image.open(path) as image:
-            if image.format == "PNG":
-                open_image(path)  # whole, or one sentence
-                return path.read_bytes()
-        return png_bytes(open_image(path))
+        try:
+            with readable(path, broken="make it again.") as image:
+                kind, picture = image.format, image.convert("RGB")  # which reads it to its end
+        except BadItemError as error:
+            return Unreadable(str(error))
+        return path.read_bytes() if kind == "PNG" else png_bytes(picture)
 
 
 def points_of(task: Task) -> list[Point]:

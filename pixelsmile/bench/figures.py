@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pixelsmile.bench import bootstrap
-from pixelsmile.bench.parts import curves_of, harmonic_parts
+from pixelsmile.bench.parts import by_face, curves_of, harmonic_parts
 from pixelsmile.bench.table import Edit
 
 NATURAL = (0.6, 0.7)
@@ -42,9 +42,11 @@ def trade_off(table: Sequence[Edit], strengths: Sequence[float]) -> list[dict[st
 
 
 def _mean(edits: Sequence[Edit], name: str) -> dict[str, float]:
-    values = np.array([getattr(edit, name) for edit in edits])[:, None]
-    low, high = bootstrap.interval(values, np.ones_like(values), draws=2000)
-    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+    values = {edit.task.name: float(getattr(edit, name)) for edit in edits}  # of one strength
+    parts = {(task, 0.0): (np.array([value]), np.ones(1)) for task, value in values.items()}
+    faces = {edit.task.name: edit.task.digest for edit in edits}
+    low, high = bootstrap.interval(*by_face(parts, faces), draws=2000)
+    return {name: float(np.mean([*values.values()])), f"{name}_low": low, f"{name}_high": high}
 
 
 def trade_off_picture(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Pictures:
@@ -88,8 +90,13 @@ def trade_off_picture(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Pict
 
 
 def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Pictures:
-    """Draw counts, (K, K), rows asked and columns seen; a row is shaded by its shares."""
+    """Draw counts, (K, K + 1), rows asked and columns seen; a row is shaded by its shares.
+
+    The last column, of edits in which nothing is seen, is shown where there are any.
+    """
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    columns = [*names, "nothing"] if counts[:, -1].any() else list(names)
+    shares, counts = shares[:, : len(columns)], counts[:, : len(columns)]
     figure = Figure(figsize=(6.4, 5.9), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -97,13 +104,14 @@ def confusion_figure(counts: np.ndarray, names: Sequence[str]) -> Pictures:
         ink = "white" if shares[row, column] > 0.55 else "#222222"
         text = str(counts[row, column])
         axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
-    places = range(len(names))
-    axes.set_xticks(places, names, rotation=45, ha="left", rotation_mode="anchor", fontsize=9)
+    axes.set_xticks(
+        range(len(columns)), columns, rotation=45, ha="left", rotation_mode="anchor", fontsize=9
+    )
     axes.xaxis.tick_top()
-    axes.set_yticks(places, names, fontsize=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.set_ylabel("asked for")
     axes.set_xlabel("seen by the judge")
-    axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.set_xticks(np.arange(len(columns) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)

@@ -46,6 +46,11 @@ class BenchFolder:
         """Where the five points of every face are."""
         return self.path / "identity" / "landmarks.jsonl"
 
+    @property
+    def unreadable(self) -> Path:
+        """Where those edits of another tool are named that are no whole images."""
+        return self.path / "unreadable.json"
+
     def recogniser(self, name: str) -> Path:
         """Return where the cosines of one recogniser are."""
         return self.path / "identity" / f"{name}.jsonl"
@@ -153,6 +158,36 @@ def keep_tasks(folder: BenchFolder, tasks: list[Task], sources: Mapping[str, Any
         out.write("".join(json.dumps(row) + "\n" for row in rows).encode())
     kept_tasks = read_tasks(file, domain=folder.record["domain"])
     return replace(folder, tasks=tuple(kept_tasks))
+
+
+def keep_unreadable(folder: BenchFolder, reasons: Mapping[str, str]) -> None:
+    """Keep which edits could not be read, so that a report made again does not call them missing.
+
+    Args:
+        folder: Open.
+        reasons: By name of the edit; those of an earlier start are forgotten.
+    """
+    if reasons:
+        with whole_file(folder.unreadable) as file:
+            file.write(json.dumps(reasons, indent=2).encode())
+    else:
+        folder.unreadable.unlink(missing_ok=True)
+
+
+def unreadable_edits(folder: BenchFolder) -> dict[str, str]:
+    """Return what `keep_unreadable` has kept.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    try:
+        return dict(json.loads(folder.unreadable.read_text()))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError):
+        raise UserError(
+            f"{folder.unreadable} is damaged: delete it and run the evaluation again."
+        ) from None
 
 
 def _refuse_other(path: Path, before: Record, now: Record) -> None:

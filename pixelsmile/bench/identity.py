@@ -66,6 +66,9 @@ class GivenLandmarks:
 class DetectedLandmarks:
     """Points that a detector finds in every source and every edit.
 
+    A template as detector looks for nothing: a face that an edit has destroyed is none without a
+    face, and shows as a low cosine.
+
     Args:
         detector: Takes an image and a box that the face is near.
     """
@@ -75,7 +78,8 @@ class DetectedLandmarks:
 
     def describe(self) -> dict[str, Any]:
         """Return the kind and the detector."""
-        return {"kind": "detected", "detector": self.detector.identity}
+        kind = "detected" if self.detector.looks else "template"
+        return {"kind": kind, "detector": self.detector.identity}
 
     def find(self, image: Image.Image, task: Task, size: tuple[int, int]) -> Points | None:
         """Return what the detector finds near the box of the task."""
@@ -88,7 +92,7 @@ class DetectedLandmarks:
 
 
 def given_or_detected(tasks: Sequence[Task], *, detector: Detector) -> Landmarks:
-    """Take the points of the tasks where all have them, otherwise those of a detector."""
+    """Take the points of the tasks where all have them, otherwise those of the detector."""
     if all(task.landmarks is not None for task in tasks):
         return GivenLandmarks()
     return DetectedLandmarks(detector)

@@ -41,7 +41,10 @@ GENERAL = ("mscr", "acc_6", "acc_12", "id_sim")
 LINEAR = ("cls_6", "cls_12", "id_sim", "hes")
 """Metrics of Table 2, in its order."""
 
+NOTHING = len(EXPRESSIONS)
+"""The class of an edit in which nothing is seen: never asked for, and confused with nothing."""
 
+_CLASSES = NOTHING + 1
 _BASIC = [index(name) for name in BASIC]
 
 
@@ -58,7 +61,8 @@ class Number(TypedDict):
 def measure(table: Sequence[Edit], protocol: Mapping[str, Any]) -> dict[str, dict[str, Number]]:
     """Return the metrics of both settings.
 
-    General editing reads one image a task. In linear control a curve counts when all its S images
+    General editing reads one image a task; where every score is 0 nothing is seen, which is wrong
+    for the accuracies and no confusion. In linear control a curve counts when all its S images
     have scores; HES and ID Sim average over the images above strength 0.
 
     Args:
@@ -77,8 +81,9 @@ def measure(table: Sequence[Edit], protocol: Mapping[str, Any]) -> dict[str, dic
 def _general(edits: Sequence[Edit]) -> dict[str, Number]:
     judged = [edit for edit in edits if edit.scores is not None]
     predicted, requested = _indices(judged)
-    mscr = MeanStructuralConfusionRate(pairs=PAIRS)
-    acc_6, acc_12 = ExpressionAccuracy(expressions=_BASIC), ExpressionAccuracy()
+    mscr = MeanStructuralConfusionRate(pairs=PAIRS, num_expressions=_CLASSES)
+    acc_6 = ExpressionAccuracy(expressions=_BASIC, num_expressions=_CLASSES)
+    acc_12 = ExpressionAccuracy(num_expressions=_CLASSES)
     for metric in (mscr, acc_6, acc_12):
         metric.update(predicted, requested)
     paired = {member for pair in PAIRS for member in pair}
@@ -112,16 +117,19 @@ def constant(table: Sequence[Edit], strengths: Sequence[float]) -> int:
 
 
 def confusion(edits: Sequence[Edit]) -> torch.Tensor:
-    """Return the table of counts of general editing, (12, 12): rows requested, columns seen."""
+    """Return the table of counts of general editing, (12, 13): rows requested, columns seen.
+
+    The last column counts the edits in which nothing is seen.
+    """
     predicted, requested = _indices([edit for edit in edits if edit.scores is not None])
-    return confusion_table(requested, predicted, len(EXPRESSIONS))
+    return confusion_table(requested, predicted, _CLASSES)[:NOTHING]
 
 
 # ---- values ---------------------------------------------------------------------------------
 
 
 def _indices(edits: Sequence[Edit]) -> tuple[torch.Tensor, torch.Tensor]:
-    predicted = [index(edit.seen or "") for edit in edits]
+    predicted = [NOTHING if edit.seen is None else index(edit.seen) for edit in edits]
     requested = [index(edit.task.expression) for edit in edits]
     return torch.tensor(predicted, dtype=torch.int64), torch.tensor(requested, dtype=torch.int64)
 

@@ -121,7 +121,7 @@ def _right(edit: Edit) -> tuple[np.ndarray, np.ndarray]:
 def _confused(edit: Edit) -> tuple[np.ndarray, np.ndarray]:
     """Return a part of every directed rate of Eq. 1."""
     directed = [(i, j) for pair in PAIRS for i, j in (pair, pair[::-1])]
-    asked, seen = index(edit.task.expression), index(edit.seen or "")
+    asked, seen = index(edit.task.expression), None if edit.seen is None else index(edit.seen)
     counts = np.array([float(i == asked) for i, _ in directed])
     return counts * np.array([float(j == seen) for _, j in directed]), counts
 

@@ -27,6 +27,13 @@ SETTINGS = (
 )
 """Setting, table of the paper, its name, ours, and the metrics in its order."""
 
+FACES_FROM = {
+    "given": "points given with the tasks, no face looked for",
+    "template": "points of a template, no face looked for",
+    "detected": "a face looked for in every image",
+}
+"""Where the five points are from, by the kind of the landmarks."""
+
 
 def write_report(folder: BenchFolder, beside: Sequence[BenchFolder] = ()) -> Summary:
     """Write all files of the report into the folder of the run, and return the numbers.
@@ -63,6 +70,7 @@ def write_report(folder: BenchFolder, beside: Sequence[BenchFolder] = ()) -> Sum
         "run": summary,
         "tables": [_table(*setting, runs) for setting in SETTINGS if summary[setting[0]]],
         "expressions": EXPRESSIONS,
+        "faces_from": FACES_FROM[summary["landmarks"]["kind"]],
         "examples": _examples(folder, table),
     }
     svg = {name: picture["svg"].decode() for name, picture in pictures.items()}

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from rich.console import Console
 from torch import nn
 
-from pixelsmile.bench.editors import Editor, png_bytes
-from pixelsmile.bench.folder import BenchFolder, keep_tasks
+from pixelsmile.bench.editors import Editor, Unreadable, png_bytes
+from pixelsmile.bench.folder import BenchFolder, keep_tasks, keep_unreadable
 from pixelsmile.bench.identity import Landmarks, compare_faces, find_faces
 from pixelsmile.bench.tasks import Task
 from pixelsmile.errors import UserError
@@ -29,6 +29,8 @@ def place_tasks(folder: BenchFolder, tasks: list[Task], editor: Editor) -> Bench
 def edit_tasks(folder: BenchFolder, tasks: Sequence[Task], editor: Editor, seed: int) -> None:
     """Make the edits that are not there yet; each file is there whole or not at all.
 
+    What an editor has and cannot read stops nothing; it is noted, and tried again next time.
+
     Args:
         folder: Open.
         tasks: As they were read, before any resizing.
@@ -44,15 +46,23 @@ def edit_tasks(folder: BenchFolder, tasks: Sequence[Task], editor: Editor, seed:
     }
     total = len(tasks) * len(folder.strengths)
     missing = sum(map(len, todo.values()))
+    unreadable: dict[str, str] = {}
     if missing:
         with progress("Editing", total, done=total - missing) as advance:
             for task, strengths in todo.items():
                 if strengths:
                     made = editor.edits(task, strengths, seed)
                     for strength, data in zip(strengths, made, strict=True):
-                        _write(folder, task, strength, data)
+                        if isinstance(data, Unreadable):
+                            unreadable[folder.edit(task.name, strength).name] = data.reason
+                        else:
+                            _write(folder, task, strength, data)
                     advance(len(strengths))
+    keep_unreadable(folder, unreadable)
     if not any(path.is_file() for _, _, path in folder.edits()):
+        if unreadable:
+            first = next(iter(unreadable.values()))
+            raise UserError(f"{len(unreadable)} of {total} edits are there, none whole: {first}")
         example = folder.edit(tasks[0].name, folder.record["protocol"]["strength"]).name
         raise UserError(
             f"None of the {total} edits is there, such as {example}: check that ids, expressions "

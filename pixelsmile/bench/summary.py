@@ -11,9 +11,11 @@ from pixelsmile.bench.figures import trade_off
 from pixelsmile.bench.folder import BenchFolder
 from pixelsmile.bench.measure import confusion, constant, measure
 from pixelsmile.bench.parts import general_edits
-from pixelsmile.bench.table import MISSING, Edit, coverage
+from pixelsmile.bench.table import MISSING, UNREADABLE, Edit, coverage, seen_counts
 from pixelsmile.expressions import EXPRESSIONS
-from pixelsmile.judges import Judgement, judge_noise
+from pixelsmile.judges import Judgement, judge_noise, read_answers
+from pixelsmile.judges.costs import Prices, totals
+from pixelsmile.judges.ledger import of_judge, read_attempts
 from pixelsmile.metrics.intervals import wilson_interval
 
 Summary = dict[str, Any]
@@ -44,8 +46,10 @@ def summarise(folder: BenchFolder, table: Sequence[Edit]) -> Summary:
         "confusion": confusion(general).tolist(),
         "trade_off": trade_off(table, sorted({*protocol["linear"], protocol["strength"]})),
         "judge_noise": noise_of(table),
-        "coverage": coverage(table),
+        "judge_totals": totals_of(folder),
+        "coverage": {**coverage(table), "seen": seen_counts(general)},
         "missing": [edit.path.name for edit in table if edit.judged == MISSING],
+        "unreadable": [edit.path.name for edit in table if edit.judged == UNREADABLE],
         "without_scores": {
             fate: [edit.path.name for edit in table if edit.judged == fate]
             for fate in _WITHOUT_SCORES
@@ -94,3 +98,15 @@ def noise_of(table: Sequence[Edit]) -> Summary | None:
         for scores in edit.repeats
     )
     return asdict(noise) if noise.images else None
+
+
+def totals_of(folder: BenchFolder) -> Summary | None:
+    """Return what the judge of a run has cost so far, None for one that nobody pays."""
+    file = folder.judge_ledger
+    if not file.is_file():
+        return None
+    answers, attempts = of_judge(folder.record["judge"], read_answers(file), read_attempts(file))
+    if not attempts:
+        return None
+    sums = totals(answers, attempts, Prices(**folder.record.get("prices") or {}))
+    return {**asdict(sums), "in_words": str(sums)}

@@ -141,13 +141,23 @@ def _box(row: Row, where: str) -> tuple[float, ...] | None:
     return annotations.box(boxes or None, where, key="boxes")
 
 
+def safe_name(text: str) -> str:
+    """Return a text as it can stand in a file name.
+
+    Example:
+        >>> safe_name("Ann B./front")
+        'Ann-B.-front'
+    """
+    return re.sub(r"[^\w.-]+", "-", text)
+
+
 def _face_names(given: Sequence[Any], images: Sequence[Path], folder: Path) -> list[str]:
     """Return a name for each face that can stand in a file name and means one image only."""
     stems = {image: image.stem for image in images}
     if len(set(stems.values())) < len(stems):
         stems = {image: str(image.relative_to(folder).with_suffix("")) for image in images}
     names = [
-        re.sub(r"[^\w.-]+", "-", str(name) if name is not None else stems[image])
+        safe_name(str(name) if name is not None else stems[image])
         for name, image in zip(given, images, strict=True)
     ]
     meant: dict[str, Path] = {}

@@ -154,6 +154,32 @@ def answer_key(description: Mapping[str, Any], image: str, repeat: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def judge_key(description: Mapping[str, Any]) -> str:
+    """Return the name of a judge with its settings and its prompt: 16 hex digits.
+
+    Args:
+        description: What `Judge.describe` returns.
+
+    Example:
+        >>> judge = {"id": "openai/gpt", "settings": {"temperature": 0}, "prompt_hash": "ab"}
+        >>> judge_key(judge) == judge_key({**judge, "settings": {"temperature": 1}})
+        False
+    """
+    parts = [description[name] for name in ("id", "settings", "prompt_hash")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def dominant(scores: Scores) -> int | None:
+    """Return the place of the highest score, of equal ones the first; None where all are 0.
+
+    Example:
+        >>> dominant((0.2, 0.7, 0.7)), dominant((0.0, 0.0, 0.0))
+        (1, None)
+    """
+    place = max(range(len(scores)), key=scores.__getitem__)
+    return place if scores[place] > 0 else None
+
+
 def named_scores(scores: Scores | None) -> dict[str, float] | None:
     """Return scores by name, the form of the ledger."""
     return None if scores is None else dict(zip(EXPRESSIONS, scores, strict=True))

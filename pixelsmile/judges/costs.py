@@ -78,7 +78,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the answers of a ledger have cost, retries included.
+    """What the answers of a judge have cost, retries included.
 
     Attributes:
         answers: How many are `ok`, `invalid` and `refused`.
@@ -146,7 +146,7 @@ def totals(
     attempts: Mapping[str, Iterable[Attempt]],
     prices: Prices,
 ) -> Totals:
-    """Sum up a ledger.
+    """Sum up what one judge has said, see `of_judge`.
 
     Args:
         answers: Final answers by key.

@@ -16,6 +16,7 @@ from pixelsmile.judges.services import (
     key_from,
     kind_of_status,
     need_package,
+    told_usage,
 )
 
 KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -122,7 +123,7 @@ class _GeminiLine:
         except httpx.HTTPError as error:
             reason = f"connection lost: {type(error).__name__} {error}".rstrip()
             raise CallError(services.DROPPED, reason) from None
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
             raise CallError(services.BROKEN, f"broken reply: {error}") from None
 
     async def close(self) -> None:
@@ -157,7 +158,7 @@ def _usage(usage: Any) -> Usage | None:
         return None
     output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
     tools = usage.tool_use_prompt_token_count or 0
-    return Usage(usage.prompt_token_count + tools, usage.cached_content_token_count or 0, output)
+    return told_usage(usage.prompt_token_count + tools, usage.cached_content_token_count, output)
 
 
 def _kind(error: Any) -> str:

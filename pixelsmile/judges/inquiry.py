@@ -11,8 +11,10 @@ from pixelsmile.judges.base import (
     Judgement,
     JudgeRequest,
     Picture,
+    Scores,
     Usage,
     answer_key,
+    judge_key,
     judgement_of,
     load_picture,
     named_scores,
@@ -46,6 +48,7 @@ class Inquiry:
     ) -> None:
         self.service, self.prompt, self.description = service, prompt, description
         self.pace, self.ledger = pace, ledger
+        self.judge = judge_key(description)
         self.line = service.connect(pace.timeout)
         self.hide = service.secret.hide
         self.gate = Gate(pace.per_minute)
@@ -101,8 +104,8 @@ class Inquiry:
         if not answered:
             return None
         last = answered[-1]
-        if last.outcome == OK:
-            return parse_scores(last.raw)
+        if last.outcome == OK:  # of this run it was read before the key was cut out of it
+            return Parsed("ok", last.scores) if last.scores else parse_scores(last.raw)
         if last.outcome == REFUSED:
             return Parsed("refused", None, last.reason)
         if len(answered) >= self.pace.max_answers:
@@ -145,7 +148,7 @@ class Inquiry:
         await self.gate.turn()
         before = self.ledger.attempts[key]
         told = sum(item.outcome is not None and not item.lost for item in before)
-        attempt = self.ledger.begin(key)
+        attempt = self.ledger.begin(key, self.judge)
         question = Question(attempt.name, f"{key}-{told}")
         wait, raw, usage = 0.0, "", None
         try:
@@ -157,7 +160,7 @@ class Inquiry:
             outcome, reason, usage = error.kind, error.reason, error.usage
             wait = error.wait or 0.0
         else:
-            outcome, reason = _read(reply)
+            outcome, reason, attempt.scores = _read(reply)
             raw, usage = self.hide(reply.text), reply.usage
         reason = self.hide(reason)[:500]
         self.ledger.end(attempt, outcome, raw=raw, reason=reason, usage=usage)
@@ -204,17 +207,17 @@ class Inquiry:
         }
 
 
-def _read(reply: Reply) -> tuple[str, str]:
-    """Return outcome and reason of a reply."""
+def _read(reply: Reply) -> tuple[str, str, Scores | None]:
+    """Return outcome, reason and scores of a reply."""
     if reply.refused:
-        return REFUSED, reply.refused
+        return REFUSED, reply.refused, None
     parsed = parse_scores(reply.text)
     if parsed.status == "ok":
-        return OK, ""
+        return OK, "", parsed.scores
     if parsed.status == "refused":
-        return REFUSED, parsed.reason
+        return REFUSED, parsed.reason, None
     cut = "; it was cut at the limit of tokens" if reply.cut else ""
-    return UNREADABLE, parsed.reason + cut
+    return UNREADABLE, parsed.reason + cut, None
 
 
 def _unreached(ledger: Ledger, rows: list[Row]) -> bool:

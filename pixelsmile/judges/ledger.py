@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pixelsmile.errors import UserError, naming
-from pixelsmile.judges.base import Usage
+from pixelsmile.judges.base import Scores, Usage, judge_key
 
 Row = dict[str, Any]
 
@@ -37,22 +37,26 @@ class Attempt:
 
     Attributes:
         name: Its key and number, unique in the ledger.
+        judge: Who was asked, see `judge_key`.
         outcome: None while it is open, or after a crash for ever.
         raw: What came back.
         reason: What was wrong with it.
         usage: Tokens, where the service told.
+        scores: As they were read; None unless this process has asked.
     """
 
     name: str
+    judge: str
     outcome: str | None = None
     raw: str = ""
     reason: str = ""
     usage: Usage | None = None
+    scores: Scores | None = None
 
     @property
     def lost(self) -> bool:
         """Tell whether its cost, if any, is unknown."""
-        return self.outcome is None or self.outcome in LOST
+        return self.usage is None and (self.outcome is None or self.outcome in LOST)
 
 
 class Ledger:
@@ -100,10 +104,16 @@ class Ledger:
         self._answers.append(rows)
         self.answers |= {row["key"]: row for row in rows}
 
-    def begin(self, key: str) -> Attempt:
-        """Note that a question is about to be sent."""
-        attempt = Attempt(f"{key}-{len(self.attempts[key])}")
-        self._attempts.append([{"attempt": attempt.name, "key": key, "sent": now()}])
+    def begin(self, key: str, judge: str) -> Attempt:
+        """Note that a question is about to be sent.
+
+        Args:
+            key: Of the answer.
+            judge: See `judge_key`.
+        """
+        attempt = Attempt(f"{key}-{len(self.attempts[key])}", judge)
+        row = {"attempt": attempt.name, "key": key, "judge": judge, "sent": now()}
+        self._attempts.append([row])
         self.attempts[key].append(attempt)
         return attempt
 
@@ -276,9 +286,35 @@ def attempts_by_key(rows: Iterable[Mapping[str, Any]]) -> defaultdict[str, list[
     names: dict[str, Attempt] = {}
     for row in rows:
         if "key" in row:
-            attempts[row["key"]].append(Attempt(row["attempt"]))
+            judge = row.get("judge", "")  # the first ledgers did not say
+            attempts[row["key"]].append(Attempt(row["attempt"], judge))
             names[row["attempt"]] = attempts[row["key"]][-1]
         elif attempt := names.get(row["attempt"]):
             attempt.outcome, attempt.raw, attempt.reason = row["outcome"], row["raw"], row["reason"]
             attempt.usage = Usage.from_row(row["usage"])
     return attempts
+
+
+def of_judge(
+    description: Mapping[str, Any],
+    answers: Mapping[str, Row],
+    attempts: Mapping[str, list[Attempt]],
+) -> tuple[dict[str, Row], dict[str, list[Attempt]]]:
+    """Return those answers and attempts of a ledger that are one judge's.
+
+    Args:
+        description: What `Judge.describe` returns.
+        answers: Final answers by key.
+        attempts: Attempts by key. Those at an answer belong to whoever gave it.
+    """
+    judge = judge_key(description)
+    named = {"judge": "id", "settings": "settings", "prompt": "prompt_hash"}
+    own = {
+        key: row
+        for key, row in answers.items()
+        if judge_key({name: row[column] for column, name in named.items()}) == judge
+    }
+    unanswered = attempts.keys() - answers.keys()
+    asked = {key for key in unanswered if any(one.judge == judge for one in attempts[key])}
+    wanted = own.keys() | asked
+    return own, {key: group for key, group in attempts.items() if key in wanted}

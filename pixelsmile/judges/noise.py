@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS
-from pixelsmile.judges.base import Judgement, JudgeRequest, Scores
+from pixelsmile.judges.base import Judgement, JudgeRequest, Scores, dominant
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class JudgeNoise:
         deviation: Standard deviation over repeats of each expression's score, pooled over images
             (the root of the mean within-image variance); nan where no image has two scores.
         overall: The same, pooled over expressions too.
-        agreement: Share of pairs of repeats that name the same expression as the strongest.
+        agreement: Share of pairs of repeats that name the same expression as the strongest, or
+            both none.
         images: Images with at least two readable repeats.
         answers: Readable repeats of those images.
     """
@@ -61,7 +62,7 @@ def judge_noise(judgements: Iterable[Judgement]) -> JudgeNoise:
     squares = [sum(_squares([row[k] for row in group]) for group in several) for k in _PLACES]
     same, pairs = 0, 0
     for group in several:
-        tops = [max(_PLACES, key=row.__getitem__) for row in group]
+        tops = [dominant(row) for row in group]
         pairs += len(tops) * (len(tops) - 1) // 2
         same += sum(a == b for place, a in enumerate(tops) for b in tops[place + 1 :])
     return JudgeNoise(

@@ -9,6 +9,7 @@ from pixelsmile.judges import services
 from pixelsmile.judges.base import Picture, Usage
 from pixelsmile.judges.pace import retry_after
 from pixelsmile.judges.services import (
+    NO_KEY,
     CallError,
     Question,
     Reply,
@@ -16,10 +17,14 @@ from pixelsmile.judges.services import (
     key_from,
     kind_of_status,
     need_package,
+    told_usage,
 )
 
 KEY_VARIABLES = ("OPENAI_API_KEY",)
 OWN_SERVER = "https://api.openai.com/v1"
+
+_NOT_THAT_SHAPE = (ValueError, TypeError, AttributeError, LookupError)
+"""What reading a reply raises that is built in another way: the client checks nothing."""
 
 
 class OpenAIService:
@@ -52,7 +57,7 @@ class OpenAIService:
         self.options = dict(options or {})
         self.detail = detail
         self.server = checked_url(base_url) or OWN_SERVER
-        self.secret = key_from(KEY_VARIABLES, default=None if base_url is None else "none")
+        self.secret = key_from(KEY_VARIABLES, default=None if base_url is None else NO_KEY)
         self.id = f"openai/{model}"
         self.settings: dict[str, Any] = {"options": self.options, "detail": detail}
 
@@ -95,7 +100,7 @@ class _OpenAILine:
             raise CallError(services.TIMEOUT, "the client waited too long") from None
         except self.package.APIConnectionError as error:
             raise _connection_error(error.__cause__) from None
-        except (self.package.OpenAIError, ValueError, TypeError, AttributeError) as error:
+        except (self.package.OpenAIError, *_NOT_THAT_SHAPE) as error:
             # What is no chat completion at all, such as the page of a proxy.
             raise CallError(services.BROKEN, f"broken reply: {error}") from None
 
@@ -113,20 +118,42 @@ def _connection_error(cause: BaseException | None) -> CallError:
 
 
 def _reply(completion: Any) -> Reply:
-    """Read a chat completion; servers differ in what they leave out."""
+    """Read a chat completion; servers differ in what they leave out.
+
+    Raises:
+        CallError: If it is none; with the tokens, where those can be read.
+    """
     usage = _usage(completion.usage)
     if not completion.choices:
         raise CallError(services.BROKEN, "broken reply: no choices", usage=usage)
-    choice = completion.choices[0]
-    text = choice.message.content or ""
-    refused = getattr(choice.message, "refusal", None) or ""
-    if choice.finish_reason == "content_filter":
+    try:
+        choice = completion.choices[0]
+        text = _text(choice.message.content)
+        refused = str(getattr(choice.message, "refusal", None) or "")
+        reason = choice.finish_reason
+    except _NOT_THAT_SHAPE as error:
+        raise CallError(services.BROKEN, f"broken reply: {error}", usage=usage) from None
+    if reason == "content_filter":
         refused = refused or "stopped by the content filter"
-    return Reply(text or refused, usage, refused, cut=choice.finish_reason == "length")
+    return Reply(text or refused, usage, refused, cut=reason == "length")
+
+
+def _text(content: Any) -> str:
+    """Return what was said: a text, or the texts among several parts.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
+        texts = [part.get("text") for part in content if part.get("type") == "text"]
+        if all(isinstance(text, str) for text in texts):
+            return "".join(texts)
+    raise TypeError(f"content is no text but {str(content)[:100]}")
 
 
 def _usage(usage: Any) -> Usage | None:
-    if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
-        return None
-    cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
-    return Usage(usage.prompt_tokens, cached or 0, usage.completion_tokens)
+    names = ("prompt_tokens", "completion_tokens", "prompt_tokens_details")
+    prompt, output, details = (getattr(usage, name, None) for name in names)
+    return told_usage(prompt, getattr(details, "cached_tokens", None), output)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,8 @@ from pixelsmile.judges.prompt import SCORING_PROMPT
 class QwenVLJudge(InProcessJudge):
     """Ask Qwen2.5-VL or a relative for scores, one image at a time.
 
+    The processor is loaded at once, the model when the first image is judged.
+
     With `temperature` 0 the answer is the likeliest one and repeats are all alike. Above it answers
     are drawn, from a seed that depends on the key of the answer and the attempt alone, so that
     they can be repeated; what cannot be read is drawn again.
@@ -36,7 +39,7 @@ class QwenVLJudge(InProcessJudge):
         prompt: The question.
 
     Raises:
-        UserError: If the folder cannot be loaded, or its processor has no chat template.
+        UserError: If the folder has no processor with a chat template.
     """
 
     def __init__(
@@ -60,19 +63,13 @@ class QwenVLJudge(InProcessJudge):
             )
         try:
             self.processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-            model: Any = AutoModelForImageTextToText.from_pretrained(
-                folder, dtype=getattr(torch, dtype), local_files_only=True
-            )
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"The model in {folder} cannot be loaded ({str(error).splitlines()[0]}): download "
-                "it again."
-            ) from None
+            raise _unusable(folder, error) from None
         if not getattr(self.processor, "chat_template", None):
             raise UserError(
                 f"The processor in {folder} has no chat template: take an Instruct model."
             )
-        self.model = model.to(device).eval().requires_grad_(False)
+        self.folder, self.device, self.dtype = folder, device, dtype
         self.temperature, self.max_new_tokens = temperature, max_new_tokens
         self.attempts = attempts if temperature > 0 else 1  # greedy answers do not change
         self.prompt = prompt
@@ -83,6 +80,21 @@ class QwenVLJudge(InProcessJudge):
             "temperature": temperature,
             "max_new_tokens": max_new_tokens,
         }
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, loaded for the first image: until then an editor may need the memory.
+
+        Raises:
+            UserError: If it cannot be loaded.
+        """
+        try:
+            model: Any = AutoModelForImageTextToText.from_pretrained(
+                self.folder, dtype=getattr(torch, self.dtype), local_files_only=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise _unusable(self.folder, error) from None
+        return model.to(self.device).eval().requires_grad_(False)
 
     def describe(self) -> dict[str, Any]:
         """Return all that an answer depends on."""
@@ -137,6 +149,11 @@ class QwenVLJudge(InProcessJudge):
                 **inputs, do_sample=drawn, max_new_tokens=self.max_new_tokens, **chance
             )
         return tokens[0, inputs["input_ids"].shape[1] :]
+
+
+def _unusable(folder: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0]
+    return UserError(f"The model in {folder} cannot be loaded ({reason}): download it again.")
 
 
 def weights_fingerprint(folder: Path) -> str:

@@ -25,7 +25,7 @@ from pixelsmile.judges.base import (
 )
 from pixelsmile.judges.costs import Estimate, Prices, Totals, estimate, totals
 from pixelsmile.judges.inquiry import Inquiry
-from pixelsmile.judges.ledger import Ledger, read_answers, read_attempts
+from pixelsmile.judges.ledger import Ledger, of_judge, read_answers, read_attempts
 from pixelsmile.judges.pace import Pace
 from pixelsmile.judges.prompt import SCORING_PROMPT
 from pixelsmile.judges.services import Service
@@ -79,7 +79,7 @@ class RemoteJudge:
     def estimate(self, requests: Iterable[JudgeRequest]) -> Estimate:
         """Say what answering these requests will cost, without those that are answered.
 
-        The tokens of an answer are the mean of those in the ledger, or else `expected`.
+        The tokens of an answer are the mean of this judge's in the ledger, or else `expected`.
         """
         try:
             answers = read_answers(self.ledger)
@@ -87,12 +87,13 @@ class RemoteJudge:
             answers = {}
         judge = self.describe()
         keys = {answer_key(judge, load_picture(item).digest, item.repeat) for item in requests}
-        known = [row["usage"] for row in answers.values() if row["judge"] == judge["id"]]
+        known = [row["usage"] for row in of_judge(judge, answers, {})[0].values()]
         return estimate(len(keys - answers.keys()), known, self.expected, self.prices)
 
     def totals(self) -> Totals:
-        """Sum up what all answers in the ledger have cost so far."""
-        return totals(read_answers(self.ledger), read_attempts(self.ledger), self.prices)
+        """Sum up what this judge has cost so far; others may have answered in the same ledger."""
+        every = read_answers(self.ledger), read_attempts(self.ledger)
+        return totals(*of_judge(self.describe(), *every), self.prices)
 
     def judge_files(self, requests: Iterable[JudgeRequest]) -> Iterator[Judgement]:
         """Yield one judgement a request, in the order of the requests.

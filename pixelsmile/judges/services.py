@@ -101,6 +101,13 @@ class Service(Protocol):
         ...
 
 
+NO_KEY = "none"
+"""What is sent to a server that asks for no key, as clients insist on one."""
+
+_PLACEHOLDERS = (NO_KEY, "empty", "null", "dummy", "sk-no-key-required")
+"""Words that people export as a key for such a server; found in answers they are just words."""
+
+
 @dataclass(frozen=True, repr=False)
 class Secret:
     """A key from the environment, kept out of every text."""
@@ -108,13 +115,16 @@ class Secret:
     value: str = ""
 
     def hide(self, text: str) -> str:
-        """Return a text without the key.
+        """Return a text without the key; a word that only fills its place stays.
 
         Example:
             >>> Secret("sk-1").hide("Incorrect API key: sk-1")
             'Incorrect API key: ***'
+            >>> Secret(NO_KEY).hide("there is none")
+            'there is none'
         """
-        return text.replace(self.value, "***") if self.value else text
+        public = not self.value or self.value.lower() in _PLACEHOLDERS
+        return text if public else text.replace(self.value, "***")
 
 
 def key_from(variables: Sequence[str], *, default: str | None = None) -> Secret:
@@ -153,6 +163,23 @@ def checked_url(url: str | None) -> str | None:
     return url
 
 
+def told_usage(prompt: object, cached: object, output: object) -> Usage | None:
+    """Return the tokens that a service tells of, None where one of the three is no count.
+
+    Args:
+        prompt: Tokens of the question.
+        cached: Those among them that were in its cache; None stands for none.
+        output: Tokens of the answer.
+
+    Example:
+        >>> told_usage(5, None, 2), told_usage("5", 0, 2), told_usage(5, 0, -2)
+        (Usage(input=5, cached=0, output=2), None, None)
+    """
+    counts = [count for count in (prompt, 0 if cached is None else cached, output)]
+    whole = [count for count in counts if type(count) is int and count >= 0]  # True is no count
+    return Usage(*whole) if len(whole) == len(counts) else None
+
+
 def need_package(name: str, extra: str = "judges") -> ModuleType:
     """Import the client of a service.
 
@@ -179,8 +206,8 @@ def kind_of_status(status: int, body: Mapping[str, Any] | None) -> str:
     codes = _codes(body)
     if any(code in _HOPELESS for code in codes):
         return DENIED
-    if status == 400 and any(code.lower() in _POLICY for code in codes):
-        return REFUSED
+    if 400 <= status < 500 and any(code.lower() in _POLICY for code in codes):
+        return REFUSED  # about this image, also where the status is one of those below
     if status in (401, 402, 403, 404):
         return DENIED
     if status == 429:

@@ -43,6 +43,11 @@ class Detector(Protocol):
     """Finds five points of one face."""
 
     @property
+    def looks(self) -> bool:
+        """Whether it looks for a face; a template has points for whatever it is given."""
+        ...
+
+    @property
     def identity(self) -> str:
         """What the points depend on beside image and box."""
         ...
@@ -76,6 +81,8 @@ class ScrfdDetector(_Locating):
         size: Edge of the square input; a multiple of 32.
         threshold: Least confidence of a face.
     """
+
+    looks = True
 
     def __init__(self, file: str | Path, *, size: int = 640, threshold: float = 0.5) -> None:
         self.file = Path(file)
@@ -128,6 +135,7 @@ class MtcnnDetector(_Locating):
     """
 
     _SMALLEST = 12  # pixels that the first network looks at
+    looks = True
 
     def __init__(self, *, min_face_size: int = 20) -> None:
         self.min_face_size = max(min_face_size, self._SMALLEST)
@@ -164,6 +172,7 @@ class BoxTemplate(_Locating):
     """
 
     available = True
+    looks = False
 
     def __init__(
         self, *, whole_image: bool = False, points: Sequence[Sequence[float]] = _DRAWN
@@ -201,6 +210,11 @@ class FirstAvailable(_Locating):
             if detector.available:
                 return detector
         return self.detectors[-1]  # which says what it lacks
+
+    @property
+    def looks(self) -> bool:
+        """Whether the detector that is used does."""
+        return self._chosen.looks
 
     @property
     def identity(self) -> str:

@@ -138,19 +138,38 @@ def test_page_is_made_from_what_is_on_disk(tmp_path, capsys):
     assert max(map(len, shown.partition("Numbers")[0].splitlines())) <= 80
 
 
-def test_page_before_any_run_is_the_protocol(tmp_path):
-    document = tmp_path / "page.md"
-    record = tmp_path / "page.json"
-    report(
-        compose_ablate(
-            f"out={tmp_path}", f"document={document}", f"record={record}", "notes=none.yaml"
-        )
-    )
+def test_page_of_findings_is_not_replaced_by_one_without_any(tmp_path):
+    document, record = tmp_path / "page.md", tmp_path / "page.json"
+    document.write_text("Findings of a night.")
+    words = [f"out={tmp_path}", f"document={document}", f"record={record}", "notes=none.yaml"]
+    with pytest.raises(UserError, match=r"No finished run in .* no record at .*page\.json.*out="):
+        report(compose_ablate(*words))
+    assert document.read_text() == "Findings of a night."
     assert not record.exists()
+
+
+def test_page_of_one_row_has_the_protocol_and_leaves_what_was_not_run_open(tmp_path):
+    write_run(tmp_path / "out" / "human-full-s0", 0.5)
+    document = tmp_path / "page.md"
+    written = [f"document={document}", f"record={tmp_path / 'page.json'}", "notes=none.yaml"]
+    report(compose_ablate(f"out={tmp_path / 'out'}", *written))
     page = document.read_text()
     assert "- `trainer.max_steps=300`" in page
-    assert "held |" not in page
     assert page.count("not run |") > 10
+
+
+def test_loss_with_dashes_in_its_name_is_a_row_like_any_other(stubbed, tmp_path, monkeypatch):
+    done, words = stubbed
+    monkeypatch.setattr(command, "_composed", lambda run: None)  # there is no such config
+    own = [*words[:2], "loss=my-own-loss", "seeds=2"]
+    results = ablate(compose_ablate(*words[:2], "seeds=2"), own)
+    assert done == ["anime-my-own-loss-s0", "anime-my-own-loss-s1"]
+    assert [(one.row, one.seed) for one in results if one.row != "base"] == [
+        ("my-own-loss", 0),
+        ("my-own-loss", 1),
+    ]
+    base = sorted(file.name for file in (tmp_path / "out" / "base").iterdir())
+    assert base == ["anime-ceiling.json", "anime-s0-before.json", "anime-s1-before.json"]
 
 
 def test_notes_of_unknown_claims_are_refused(tmp_path):

@@ -8,8 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pixelsmile.bench.editors import FolderEditor
+from pixelsmile.bench.folder import BenchFolder
+from pixelsmile.bench.stages import edit_tasks, place_tasks
 from pixelsmile.bench.table import Edit
-from pixelsmile.bench.tasks import Task
+from pixelsmile.bench.tasks import Task, read_tasks
 from pixelsmile.expressions import EXPRESSIONS
 
 PROTOCOL = {"strength": 1.0, "linear": [0.0, 0.5, 1.0], "seed": 0}
@@ -33,8 +36,11 @@ CHEAP = "[{_target_: tests.bench.tables.Colours, name: red}]"
 RECOGNISERS = ("one", "two", "three")
 
 
-def random_table(seed=0, tasks=60, *, faces=None, gaps=0.0):
-    """Return edits with random scores and cosines; a share `gaps` lacks one or the other."""
+def random_table(seed=0, tasks=60, *, faces=None, gaps=0.0, dark=0.0):
+    """Return edits with random scores and cosines.
+
+    A share `gaps` lacks one or the other; in a share `dark` of strength 1 every score is 0.
+    """
     generator = np.random.default_rng(seed)
     table = []
     for place in range(tasks):
@@ -44,6 +50,8 @@ def random_table(seed=0, tasks=60, *, faces=None, gaps=0.0):
         for strength in PROTOCOL["linear"]:
             scores = generator.random(12)
             scores[place % 12] = min(1.0, scores[place % 12] + 0.5 * strength)
+            if dark and strength == 1.0 and generator.random() < dark:
+                scores = np.zeros(12)
             edit = Edit(
                 task=task,
                 strength=strength,
@@ -51,15 +59,51 @@ def random_table(seed=0, tasks=60, *, faces=None, gaps=0.0):
                 judged="ok",
                 scores=tuple(scores.tolist()),
                 repeats=(tuple(scores.tolist()),),
+                answers=("ok",),
                 cosines=dict(zip(RECOGNISERS, generator.uniform(-0.2, 1, 3).tolist(), strict=True)),
                 identity="ok",
             )
             if generator.random() < gaps:
                 edit = replace(edit, judged="refused", scores=None, repeats=())
+                edit = replace(edit, answers=("refused",))
             if generator.random() < gaps:
                 edit = replace(edit, identity="no_face", cosines=dict.fromkeys(RECOGNISERS))
             table.append(edit)
     return table
+
+
+JUDGE = {"id": "someone", "settings": {"temperature": 0}, "prompt_hash": "p"}
+
+
+def edited_folder(root: Path, **record):
+    """Return a function that edits two tasks from a folder `out` and returns the run's folder.
+
+    Called again it goes on, as a second start does. Nobody judges or compares anything.
+    """
+    tasks = read_tasks(write_tasks(root / "in", ["happy", "fear"]), domain="human")
+    if not (root / "out").exists():
+        write_edits(root / "out", tasks)
+    settings = {
+        "label": "tool",
+        "domain": "human",
+        "protocol": PROTOCOL,
+        "editor": {"kind": "folder"},
+        "judge": JUDGE,
+        "repeats": 1,
+        "recognisers": {},
+        "landmarks": {"kind": "given"},
+        **record,
+    }
+
+    def work():
+        editor = FolderEditor(
+            None, folder=root / "out", pattern="{id}_{expression}_{strength}.png", label="tool"
+        )
+        folder = place_tasks(BenchFolder(root / "run", settings), tasks, editor)
+        edit_tasks(folder, tasks, editor, seed=0)
+        return folder
+
+    return work
 
 
 def write_tasks(folder: Path, expressions, *, domain="human", size=32, landmarks=True) -> Path:

@@ -1,9 +1,10 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from pixelsmile.bench.editors import FolderEditor, pattern_expression
+from pixelsmile.bench.editors import FolderEditor, Unreadable, pattern_expression
 from pixelsmile.bench.tasks import read_tasks
 from pixelsmile.errors import UserError
 from tests.bench import tables
@@ -104,7 +105,30 @@ def test_a_pattern_that_cannot_tell_tasks_apart_is_refused(pattern, message):
         pattern_expression(pattern)
 
 
-def test_folders_without_a_match_double_files_and_broken_images_are_refused(edits, tasks, tmp_path):
+@pytest.mark.parametrize("damage", ["empty", "page", "torn"])
+def test_a_file_that_is_no_whole_image_is_unreadable_and_the_others_are_read(edits, tasks, damage):
+    broken = edits / "p0_happy_1.00.png"
+    kinds = {"empty": b"", "page": b"<html>Not found</html>", "torn": broken.read_bytes()[:300]}
+    broken.write_bytes(kinds[damage])
+    _, (first, second) = read(edits, tasks)
+    assert isinstance(first[2], Unreadable)
+    assert "p0_happy_1.00.png cannot be read" in first[2].reason
+    assert all(isinstance(data, bytes) for data in (*first[:2], *second))
+
+
+def test_files_may_have_the_id_as_the_tasks_file_spells_it(tmp_path):
+    file = tables.write_tasks(tmp_path / "in", ["happy"])
+    file.write_text(file.read_text().replace('{"image"', '{"id": "Ann B.", "image"'))
+    (task,) = read_tasks(file, domain="human")
+    for name in ("Ann B.", task.id):
+        folder = tmp_path / name
+        tables.write_edits(folder, [replace(task, id=name)])
+        editor, (found,) = read(folder, [task])
+        assert all(isinstance(data, bytes) for data in found)
+        assert editor.belong_to_none([task]) == []
+
+
+def test_folders_without_a_match_and_double_files_are_refused(edits, tasks, tmp_path):
     with pytest.raises(UserError, match=r"needs dir="):
         FolderEditor(None, folder=None, pattern=PATTERN)
     with pytest.raises(UserError, match=r"No folder .*nowhere"):
@@ -114,8 +138,3 @@ def test_folders_without_a_match_double_files_and_broken_images_are_refused(edit
     shutil.copy(edits / "p0_happy_0.50.png", edits / "p0_happy_0.5.png")
     with pytest.raises(UserError, match=r"p0_happy_0.5.png and p0_happy_0.50.png .* the same edit"):
         FolderEditor(None, folder=edits, pattern=PATTERN)
-    (edits / "p0_happy_0.5.png").unlink()
-    broken = edits / "p0_happy_1.00.png"
-    broken.write_bytes(broken.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"p0_happy_1.00.png cannot be read"):
-        read(edits, tasks)

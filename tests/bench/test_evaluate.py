@@ -118,7 +118,12 @@ def test_every_stage_keeps_its_raw_output(finished):
 def test_missing_images_are_counted_and_named_and_files_of_no_task_too(finished, capsys):
     numbers = json.loads((finished / "metrics.json").read_text())
     assert numbers["missing"] == ["p3_confident_0.5.png", "p5_fear_1.0.png"]
-    assert numbers["coverage"]["edits"] == {"total": 42, "made": 40, "missing": 2}
+    assert numbers["coverage"]["edits"] == {
+        "total": 42,
+        "made": 40,
+        "missing": 2,
+        "unreadable": 0,
+    }
     assert numbers["general"]["acc_12"]["n"] == 13
     assert numbers["general"]["acc_12"]["of"] == 14
     assert numbers["linear"]["cls_12"]["n"] == 12
@@ -244,6 +249,7 @@ class NoFaceOnSome:
     """A detector that finds a face in every image but the brighter ones."""
 
     identity = "some"
+    looks = True
 
     def __call__(self, image, box=None):
         import numpy as np
@@ -271,6 +277,7 @@ def test_faces_that_are_not_found_are_counted_and_enter_no_mean(tmp_path, tiny_s
     assert len(known) == faces["ok"]
     assert not [value for value in known if value in (0.0, 1.0)]
     assert f"{faces['no_face']} without a face" in command.coverage_line(numbers)
+    assert "a face looked for in every image" in command.coverage_line(numbers)
 
 
 def test_answers_without_scores_are_counted_and_replay_gives_the_same_report(
@@ -283,6 +290,7 @@ def test_answers_without_scores_are_counted_and_replay_gives_the_same_report(
     numbers = write_report(existing_folder(copied))
     assert numbers["coverage"]["judge"] == {"ok": 37, "invalid": 1, "refused": 2, "pending": 0}
     assert numbers["without_scores"]["invalid"] == ["p0_angry_0.0.png"]
+    assert numbers["coverage"]["answers"] == numbers["coverage"]["judge"]  # one an edit
 
     root = finished.parents[2]
     replayed = evaluate(
@@ -300,6 +308,27 @@ def test_answers_without_scores_are_counted_and_replay_gives_the_same_report(
     assert replayed["coverage"]["judge"] == numbers["coverage"]["judge"]
     assert (again / "judge.jsonl").is_file()  # its own raw output, so that it stands alone
     assert as_json(write_report(existing_folder(again))) == as_json(replayed)
+
+
+def test_scores_that_are_all_0_are_nothing_seen_in_every_file_of_the_report(copied):
+    rows = [json.loads(line) for line in (copied / "judge.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["id"] in ("p0_angry_1.0.png", "p2_contempt_1.0.png"):
+            row["scores"] = dict.fromkeys(EXPRESSIONS, 0.0)
+    (copied / "judge.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    numbers = write_report(existing_folder(copied))
+    assert numbers["coverage"]["seen"]["nothing"] == 2
+    assert numbers["general"]["acc_12"]["n"] == 13
+    assert numbers["expressions"]["angry"]["accuracy"] == 0
+    assert numbers["confusion"][0] == [0] * 12 + [1]
+    with (copied / "images.csv").open() as file:
+        seen = {row["file"]: row["seen"] for row in csv.DictReader(file)}
+    assert seen["p0_angry_1.0.png"] == ""
+    assert "nothing in 2 (counts as wrong)" in (copied / "report.md").read_text()
+    html = (copied / "report.html").read_text()
+    assert "nothing seen in 2" in html
+    assert "<!-- nothing -->" in html  # the column of the picture
+    assert "nothing seen in 2, which counts as wrong" in command.coverage_line(numbers)
 
 
 def test_a_judge_that_is_asked_twice_shows_its_noise(tmp_path, tiny_stack):
@@ -388,3 +417,13 @@ def test_words_that_people_type_become_overrides_that_hydra_reads():
         config = compose("evaluate", words)
         assert list(config.runs) == ["runs/it's", "runs/b"]
         assert config.out is None
+
+
+def test_a_folder_with_an_equals_sign_in_its_name_is_a_run_and_no_override(tmp_path):
+    for name in ("lr=1e-3", "lr=1e-4"):
+        (tmp_path / name).mkdir()
+    runs = [str(tmp_path / "lr=1e-3"), str(tmp_path / "lr=1e-4")]
+    with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = compose("evaluate", spelled_out(["compare", *runs, "domain=anime"])[1:])
+        assert (list(config.runs), config.domain.name) == (runs, "anime")
+        assert compose("evaluate", spelled_out(["report", runs[0]])[1:]).dir == runs[0]

@@ -14,7 +14,7 @@ from pixelsmile.bench.parts import by_face, parts
 from pixelsmile.expressions import BASIC, CONFUSING_PAIRS, EXPRESSIONS, index
 from tests.bench.tables import PROTOCOL, random_table
 
-TABLES = [(0, 60, 0.0), (1, 60, 0.15), (2, 37, 0.3)]
+TABLES = [(0, 60, 0.0, 0.0), (1, 60, 0.15, 0.0), (2, 37, 0.3, 0.0), (3, 72, 0.1, 0.3)]
 
 
 def independent(table):
@@ -22,8 +22,8 @@ def independent(table):
     full = [edit for edit in table if edit.strength == 1.0]
     judged = [edit for edit in full if edit.scores is not None]
     asked = np.array([EXPRESSIONS.index(edit.task.expression) for edit in judged])
-    seen = np.array([int(np.argmax(edit.scores)) for edit in judged])
-    shares = confusion_matrix(asked, seen, labels=range(12), normalize="true")
+    seen = np.array([int(np.argmax(e.scores)) if max(e.scores) > 0 else 12 for e in judged])
+    shares = confusion_matrix(asked, seen, labels=range(13), normalize="true")
     pairs = [(index(a), index(b)) for a, b in CONFUSING_PAIRS]
     basic = np.isin(asked, [index(name) for name in BASIC])
     curves = {}
@@ -61,9 +61,9 @@ def independent(table):
     }
 
 
-@pytest.mark.parametrize(("seed", "tasks", "gaps"), TABLES)
-def test_every_number_equals_an_independent_computation_to_nine_digits(seed, tasks, gaps):
-    table = random_table(seed, tasks, gaps=gaps)
+@pytest.mark.parametrize(("seed", "tasks", "gaps", "dark"), TABLES)
+def test_every_number_equals_an_independent_computation_to_nine_digits(seed, tasks, gaps, dark):
+    table = random_table(seed, tasks, gaps=gaps, dark=dark)
     results = measure(table, PROTOCOL)
     expected = independent(table)
     assert tuple(results["general"]) == GENERAL
@@ -78,9 +78,9 @@ def test_every_number_equals_an_independent_computation_to_nine_digits(seed, tas
             assert (got["n"] < got["of"]) or not gaps or name == "mscr"
 
 
-@pytest.mark.parametrize(("seed", "tasks", "gaps"), TABLES)
-def test_the_parts_of_the_bootstrap_sum_up_to_the_numbers(seed, tasks, gaps):
-    table = random_table(seed, tasks, faces=tasks // 2, gaps=gaps)
+@pytest.mark.parametrize(("seed", "tasks", "gaps", "dark"), TABLES)
+def test_the_parts_of_the_bootstrap_sum_up_to_the_numbers(seed, tasks, gaps, dark):
+    table = random_table(seed, tasks, faces=tasks // 2, gaps=gaps, dark=dark)
     results = measure(table, PROTOCOL)
     faces = {edit.task.name: edit.task.digest for edit in table}
     for name, units in parts(table, PROTOCOL).items():
@@ -124,12 +124,32 @@ def test_what_nobody_could_measure_is_nan_and_never_0_or_1():
             assert number["n"] == 0 < number["of"]
 
 
-def test_the_confusion_table_has_requests_as_rows():
-    table = [edit for edit in random_table(6, 48) if edit.strength == 1.0]
+def test_the_confusion_table_has_requests_as_rows_and_a_column_for_nothing_seen():
+    table = [edit for edit in random_table(6, 48, dark=0.2) if edit.strength == 1.0]
     asked = [EXPRESSIONS.index(edit.task.expression) for edit in table]
-    seen = [int(np.argmax(edit.scores)) for edit in table]
-    expected = confusion_matrix(asked, seen, labels=range(12))
+    seen = [int(np.argmax(edit.scores)) if max(edit.scores) else 12 for edit in table]
+    assert 12 in seen
+    expected = confusion_matrix(asked, seen, labels=range(13))[:12]
     assert confusion(table).tolist() == expected.tolist()
+
+
+def test_an_edit_in_which_nothing_is_seen_is_wrong_but_neither_angry_nor_a_confusion_with_it():
+    table = [
+        replace(edit, scores=(0.0,) * 12) if edit.task.expression in ("angry", "disgust") else edit
+        for edit in random_table(8, 48)
+        if edit.strength == 1.0
+    ]
+    protocol = {**PROTOCOL, "linear": []}
+    numbers, plain = (measure(rows, protocol)["general"] for rows in (table, random_table(8, 48)))
+    for name in ("acc_6", "acc_12", "mscr"):
+        assert numbers[name]["n"] == plain[name]["n"]
+    units = parts(table, protocol)
+    dark = {(e.task.name, 1.0) for e in table if e.task.expression in ("angry", "disgust")}
+    assert len(dark) == 8
+    for unit in dark:
+        assert units["general.acc_12"][unit][0] == 0
+        assert not units["general.mscr"][unit][0].any()
+        assert units["general.mscr"][unit][1].any()
 
 
 def test_curves_that_never_move_are_counted():

@@ -19,6 +19,9 @@ from pixelsmile.judges.prompt import PROMPT_LABELS, SCORING_PROMPT
 
 KEY = "sk-planted-0123456789"
 
+FREE = ("limit", "overload", "denied", "policy", "forbidden", "quota", "rejected")
+"""What no tokens are counted for."""
+
 
 def true_scores(image):
     """Return the scores of an image by label; two decimals, drawn from its digest."""
@@ -30,6 +33,37 @@ def true_scores(image):
 
 def good(image):
     return json.dumps(true_scores(image))
+
+
+def set_content(completion, content):
+    completion["choices"][0]["message"]["content"] = content
+
+
+def set_parts(completion):
+    text = completion["choices"][0]["message"]["content"]
+    halves = [{"type": "text", "text": half} for half in (text[:30], text[30:])]
+    set_content(completion, [{"type": "thinking", "thinking": "Hmm {"}, *halves])
+
+
+def set_usage(completion, **tokens):
+    del completion["usage"]["total_tokens"]  # with all three the client turns "12" into 12
+    completion["usage"].update(tokens)
+
+
+ODD = {
+    "empty": lambda completion: completion.update(choices=[]),
+    "dict": lambda completion: completion.update(choices={"0": completion["choices"][0]}),
+    "words": lambda completion: completion.update(choices=["Hello"]),
+    "picture": lambda completion: set_content(completion, {"image": "x"}),
+    "numbers": lambda completion: set_content(completion, [1, 2]),
+    "parts": set_parts,
+    "strings": lambda completion: set_usage(completion, prompt_tokens="12"),
+    "floats": lambda completion: set_usage(completion, completion_tokens=1.5),
+    "negative": lambda completion: set_usage(completion, prompt_tokens=-1),
+    "truth": lambda completion: set_usage(completion, prompt_tokens=True),
+    "list": lambda completion: completion.update(usage=[1, 2]),
+}
+"""Completions of a shape that the protocol does not have, made from one that it has."""
 
 
 @dataclass
@@ -105,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
         with server.guard:
             number = server.asked[image] = server.asked.get(image, 0) + 1
             kind = server.plan(image, number)
-            free = kind in ("limit", "overload", "denied", "policy", "quota", "rejected")
+            free = kind in FREE
             seed = int(image[:8], 16)
             entry = Entry(
                 image,
@@ -170,6 +204,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(400, _error("temperature is not supported", "unsupported_value"))
         elif kind == "policy":
             self.reply(400, _error("violates our policy", "content_policy_violation"))
+        elif kind == "forbidden":
+            self.reply(403, _error("violates our policy", "content_policy_violation"))
         else:
             return False
         return True
@@ -205,8 +241,8 @@ class Handler(BaseHTTPRequestHandler):
             "choices": [{"index": 0, "message": message, "finish_reason": reason}],
             "usage": None if entry.kind == "untold" else usage,
         }
-        if entry.kind == "empty":
-            completion["choices"] = []
+        if entry.kind in ODD:
+            ODD[entry.kind](completion)
         self.reply(200, completion)
 
     def gemini(self, body):
@@ -236,6 +272,8 @@ class Handler(BaseHTTPRequestHandler):
             "cachedContentTokenCount": 64,
             "totalTokenCount": entry.input + entry.output,
         }
+        if entry.kind == "negative":
+            usage["promptTokenCount"] = -1
         if entry.kind == "refuse":
             feedback = {"blockReason": "PROHIBITED_CONTENT"}
             return self.reply(200, {"promptFeedback": feedback, "usageMetadata": usage})
@@ -243,7 +281,8 @@ class Handler(BaseHTTPRequestHandler):
         candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}
         if entry.kind == "filter":
             candidate = {"finishReason": "SAFETY"}
-        return self.reply(200, {"candidates": [candidate], "usageMetadata": usage})
+        candidates = {"0": candidate} if entry.kind == "dict" else [candidate]
+        return self.reply(200, {"candidates": candidates, "usageMetadata": usage})
 
     def reply(self, status, body, *, wait=None, content="application/json"):
         data = (body if isinstance(body, str) else json.dumps(body)).encode()

@@ -212,6 +212,14 @@ def test_a_folder_without_a_usable_model_is_refused(tmp_path, qwen, tiny_stack):
         qwen_judge(tmp_path)
 
 
+def test_qwen_is_loaded_for_the_first_image_and_not_before(qwen):
+    judge = qwen_judge(qwen)
+    assert judge.describe()["settings"]["weights"]
+    assert "model" not in vars(judge)
+    list(judge.judge_files([JudgeRequest(picture(0, 56), "face")]))
+    assert "model" in vars(judge)
+
+
 def test_other_settings_of_qwen_are_other_answers(qwen):
     settings = [qwen_judge(qwen).describe(), qwen_judge(qwen, temperature=0.5).describe()]
     assert settings[0] != settings[1]

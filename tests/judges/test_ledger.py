@@ -40,9 +40,9 @@ def row(key, **more):
 def path(tmp_path):
     with Ledger(tmp_path / "runs" / "judge.jsonl") as ledger:
         ledger.add([row("a"), row("b")])
-        attempt = ledger.begin("a")
+        attempt = ledger.begin("a", "j")
         ledger.end(attempt, "ok", raw="x", reason="", usage=Usage(3, 1, 2))
-        ledger.begin("b")
+        ledger.begin("b", "j")
     return tmp_path / "runs" / "judge.jsonl"
 
 
@@ -55,7 +55,7 @@ def test_what_was_written_is_read_whatever_characters_it_has(path):
             None,
         ]
         assert ledger.attempts["a"][0].usage == Usage(3, 1, 2)
-        assert ledger.begin("b").name == "b-1"
+        assert ledger.begin("b", "j").name == "b-1"
 
 
 def test_a_torn_last_line_is_cut_off_wherever_it_is_torn(path):
@@ -180,6 +180,6 @@ def test_lines_are_on_disk_before_the_next_step(path, monkeypatch):
     with Ledger(path) as ledger:
         ledger.add([row("c")])
         assert synced == [path.stat().st_size]
-        attempt = ledger.begin("c")
+        attempt = ledger.begin("c", "j")
         ledger.end(attempt, "ok", raw="", reason="", usage=None)
         assert len(synced) == 3

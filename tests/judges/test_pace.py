@@ -72,6 +72,11 @@ def test_limits_that_make_no_sense_are_named(settings):
         (429, "rate_limit_exceeded", "rate_limited"),
         (429, "insufficient_quota", "denied"),
         (400, "content_filter", "refused"),
+        (403, "content_policy_violation", "refused"),
+        (422, "moderation_blocked", "refused"),
+        (451, "SAFETY", "refused"),
+        (403, "permission_denied", "denied"),
+        (503, "safety", "server_error"),
         (400, "invalid_value", "rejected"),
         (400, "API_KEY_INVALID", "denied"),
         (413, None, "rejected"),
@@ -82,6 +87,12 @@ def test_limits_that_make_no_sense_are_named(settings):
 )
 def test_statuses_mean_what_they_say(status, code, kind):
     assert kind_of_status(status, {"error": {"details": [{"code": code}]}}) == kind
+
+
+@pytest.mark.parametrize("word", ["none", "None", "EMPTY", "sk-no-key-required"])
+def test_a_word_in_place_of_a_key_is_no_secret(word):
+    assert Secret(word).hide(f"{word} of them, none") == f"{word} of them, none"
+    assert Secret(f"{word}-1").hide(f"{word}-1") == "***"
 
 
 def test_a_missing_key_or_package_is_one_clear_error(monkeypatch):

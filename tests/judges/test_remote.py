@@ -18,7 +18,7 @@ from pixelsmile.judges.costs import Prices
 from pixelsmile.judges.ledger import attempts_path, read_answers, read_attempts
 from pixelsmile.judges.noise import repeated
 from tests.judges.conftest import gemini_judge, openai_judge, png
-from tests.judges.server import KEY, http_date, true_scores
+from tests.judges.server import KEY, Handler, good, http_date, true_scores
 
 BOTH = pytest.mark.parametrize("judge_of", [openai_judge, gemini_judge])
 
@@ -77,6 +77,55 @@ def test_every_trouble_is_asked_again_and_ends_in_the_right_scores(
     assert usage.cached == 64 * sum(bool(item.input) for item in billed)
 
 
+@pytest.mark.parametrize("kind", ["empty", "dict", "words", "picture", "numbers"])
+def test_a_completion_of_another_shape_is_asked_again_and_its_tokens_count(
+    kind, server, ledger, requests
+):
+    server.plan = once(kind)
+    judge = openai_judge(server, ledger)
+    (judgement,) = judge.judge_files(requests[:1])
+    assert judgement.status == "ok"
+    (broken, _), totals = next(iter(read_attempts(ledger).values())), judge.totals()
+    assert broken.outcome == "broken"
+    assert broken.reason
+    assert (totals.usage.input, totals.usage.output) == server.total()
+    assert totals.lost == 0
+    assert len({item.idempotency for item in server.log}) == 2  # not the broken one once more
+
+
+def test_gemini_candidates_of_another_shape_are_asked_again(server, ledger, requests):
+    server.plan = once("dict")
+    (judgement,) = gemini_judge(server, ledger).judge_files(requests[:1])
+    assert judgement.status == "ok"
+
+
+def test_an_answer_in_parts_is_read_without_the_thoughts(server, ledger, requests):
+    server.plan = lambda image, number: "parts"
+    judgements = list(openai_judge(server, ledger).judge_files(requests[:2]))
+    rows = {row["id"]: row for row in read_answers(ledger).values()}
+    assert all(item.scores == truth(rows[item.id]["image"]) for item in judgements)
+    assert all(item.raw == good(rows[item.id]["image"]) for item in judgements)
+    assert len(server.log) == 2
+
+
+@pytest.mark.parametrize("kind", ["strings", "floats", "negative", "truth", "list"])
+def test_a_count_of_tokens_that_is_none_is_not_written_and_stops_nothing(
+    kind, server, ledger, requests
+):
+    server.plan = lambda image, number: kind
+    judge = openai_judge(server, ledger)
+    (judgement,) = judge.judge_files(requests[:1])
+    assert (judgement.status, judgement.usage) == ("ok", None)
+    assert (judge.totals().usage, judge.totals().untold) == (Usage(), 1)
+    assert list(openai_judge(server, ledger).judge_files(requests[:1])) == [judgement]
+
+
+def test_negative_tokens_of_gemini_are_no_count(server, ledger, requests):
+    server.plan = lambda image, number: "negative"
+    (judgement,) = gemini_judge(server, ledger).judge_files(requests[:1])
+    assert (judgement.status, judgement.usage) == ("ok", None)
+
+
 @BOTH
 def test_a_stalled_answer_is_given_up_after_the_timeout(judge_of, server, ledger, requests):
     server.plan, server.stall = once("stall"), 30.0
@@ -104,7 +153,7 @@ def test_what_can_never_be_read_is_asked_a_bounded_number_of_times_and_invalid(
 
 
 @BOTH
-@pytest.mark.parametrize("kind", ["refuse", "filter", "sorry", "policy"])
+@pytest.mark.parametrize("kind", ["refuse", "filter", "sorry", "policy", "forbidden"])
 def test_a_refusal_by_policy_is_final_and_not_asked_again(judge_of, kind, server, ledger, requests):
     server.plan = lambda image, number: kind
     (judgement,) = judge_of(server, ledger).judge_files(requests[:1])
@@ -262,6 +311,45 @@ def test_replies_without_a_count_of_tokens_are_told_and_not_guessed(server, ledg
     assert all(item.usage is None for item in judge.judge_files(requests))
     assert judge.totals().untold == 5
     assert judge.totals().usage == Usage()
+
+
+def test_totals_and_estimates_are_those_of_one_judge_of_a_ledger(server, ledger, requests):
+    warm = {"options": {"temperature": 1}}
+    first, second = openai_judge(server, ledger), openai_judge(server, ledger, **warm)
+    list(first.judge_files(requests))
+    own = len(server.log)
+    list(second.judge_files(requests[:2]))
+    server.plan = lambda image, number: "denied"
+    with pytest.raises(UserError, match="takes no questions"):
+        list(second.judge_files(requests[2:3]))
+    assert len(server.log) == own + 3  # the last of them at a question without an answer
+    for judge, log, answers in ((first, server.log[:own], 5), (second, server.log[own:], 2)):
+        totals = judge.totals()
+        assert totals.answers == {"ok": answers, "invalid": 0, "refused": 0}
+        assert (totals.usage.input, totals.usage.output) == server.total(log)
+        assert totals.attempts == len(log)
+    assert second.estimate(requests).measured == 2
+
+
+def test_a_server_without_a_key_may_say_the_word_that_stands_for_it(
+    server, ledger, requests, monkeypatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.setattr(Handler, "text", lambda self, kind, image: f"none: {good(image)}")
+    (judgement,) = openai_judge(server, ledger).judge_files(requests[:1])
+    assert judgement.status == "ok"
+    assert judgement.raw.startswith("none: ")
+
+
+def test_a_key_that_occurs_in_an_answer_is_hidden_after_the_scores_were_read(
+    server, ledger, requests, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "Anger")
+    (judgement,) = openai_judge(server, ledger).judge_files(requests[:1])
+    (row,) = read_answers(ledger).values()
+    assert judgement.scores == truth(row["image"])
+    assert "***" in judgement.raw
+    assert "Anger" not in ledger.read_text() + attempts_path(ledger).read_text()
 
 
 def test_the_estimate_shrinks_with_what_is_answered_and_learns_from_it(server, ledger, requests):
