@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 import threading
 import time
 
@@ -158,6 +159,18 @@ def test_other_nodes_are_not_started_from_here():
 def test_devices_are_a_number(devices):
     with pytest.raises(UserError, match="say a number of processes, or auto"):
         processes_wanted(trainer(devices=devices))
+
+
+def test_training_that_would_be_refused_starts_no_processes(monkeypatch, capfd):
+    from pixelsmile import train
+
+    monkeypatch.setattr(train, "launch", lambda *_: pytest.fail("processes were started"))
+    words = ["trainer=fsdp", "trainer.devices=2", "optimizer=adamw_8bit"]
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    with pytest.raises(SystemExit) as end:
+        train.main()
+    assert end.value.code == 2
+    assert "model.optimizer is bitsandbytes.optim.AdamW8bit" in capfd.readouterr().err
 
 
 # ---- places ---------------------------------------------------------------------------------
