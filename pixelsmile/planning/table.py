@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -91,7 +92,8 @@ def markdown(lines: Mapping[bool, Straight], layers: int, base: str, assumed: As
     for again, world, batch in itertools.product((True, False), PROCESSES, BATCHES):
         needed = assumed.needed(lines[again].at(layers, batch, world)) / 1e9
         fits = " | ".join("yes" if needed <= card else "no" for card in CARDS)
-        rows.append(f"| {'on' if again else 'off'} | {world} | {batch} | {needed:.1f} | {fits} |")
+        up = math.ceil(needed * 100) / 100  # or 24.004 GB would read as what a 24 GB card has
+        rows.append(f"| {'on' if again else 'off'} | {world} | {batch} | {up:.2f} | {fits} |")
     head = " | ".join(f"{card} GB" for card in CARDS)
     return _PAGE.format(
         base=base,
