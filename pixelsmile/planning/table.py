@@ -118,9 +118,10 @@ It shows the memory that each GPU must have when `{base}` ({layers} blocks) is t
 waste, and {reserved} GB for CUDA and NCCL. The last two are assumptions.
 
 Models of {traced} blocks at batches of 1 and 2 were run on fake tensors, with their real sharding
-over 8 processes; depth, batch and the share of each process are continued in straight lines. Every
-face counts in the identity loss, the largest a step can be. For one setting
-`python -m pixelsmile.plan` runs the whole model and shows the parts.
+over 8 processes; depth, batch and the share of each process are continued in straight lines. The
+step is the second of a training, when Adam has its state. Every face counts in the identity loss,
+the largest a step can be. For one setting `python -m pixelsmile.plan` runs the whole model and
+shows the parts.
 
 Batch is `data.batch_size`, triplets per GPU; each goes through the transformer twice.
 Checkpointing is `model.backbone.gradient_checkpointing`.
