@@ -8,11 +8,22 @@ from types import TracebackType
 
 from rich.console import Console
 
+LOST_PEER = 75
+"""Exit code of a process that ends because another has, as EX_TEMPFAIL of sysexits.h."""
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(ValueError):
     """A mistake that the user can mend; the message names the key or file and the way out."""
+
+    exit_code = 2
+
+
+class LostPeerError(UserError):
+    """Another process ended while this one was waiting for it; that one says why."""
+
+    exit_code = LOST_PEER
 
 
 def is_disk_full(error: OSError) -> bool:
@@ -42,6 +53,8 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 class friendly(ContextDecorator):  # noqa: N801 - reads as a verb where it is used
     """Wrap a command: what a user can mend is one line on stderr, exit code 2.
+
+    A process that has lost another ends with `LOST_PEER` instead.
 
     A full disk or an unwritable file also becomes one line and exit code 2; Ctrl-C says what to do
     next and exits with 130. Any other exception is a defect and keeps its traceback, and with
@@ -77,7 +90,7 @@ class friendly(ContextDecorator):  # noqa: N801 - reads as a verb where it is us
         if text is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             return
         _say(f"error: {text}")
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code if isinstance(error, UserError) else 2) from None
 
     def explain(self, error: BaseException | None) -> str | None:
         """Return the sentence for an exception that a user can mend, otherwise None."""

@@ -24,8 +24,13 @@ class StepGuard:
         self._losses.append(loss.detach())
 
     def judge(self, gradient_norm: Tensor) -> bool:
-        """Tell whether everything behind a step is finite; one look at the device a step."""
-        values = torch.stack([*self._losses, gradient_norm])
+        """Tell whether everything behind a step is finite; one look at the device a step.
+
+        Args:
+            gradient_norm: (), on any device: offloaded gradients are not where the losses are.
+        """
+        seen = (*self._losses, gradient_norm)
+        values = torch.stack([value.to(gradient_norm.device) for value in seen])
         self._losses = []
         return bool(values.isfinite().all())
 

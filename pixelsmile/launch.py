@@ -22,14 +22,14 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from pixelsmile.errors import UserError
+from pixelsmile.errors import LOST_PEER, UserError
 from pixelsmile.ranks import own_place
 from pixelsmile.signals import STOP_SIGNALS
 
 GRACE = 10.0
 """Seconds that the other processes get to end by themselves, as those of a stopped run do."""
 
-MANNERED = (0, 2, *(128 + number for number in STOP_SIGNALS))
+MANNERED = (0, 2, LOST_PEER, *(128 + number for number in STOP_SIGNALS))
 """Exit codes of a process that has said itself why it ends."""
 
 
@@ -94,13 +94,18 @@ def launch(module: str, arguments: Sequence[str], processes: int, next_step: str
     """
     port = _free_port()
     command = [sys.executable, "-m", module, *arguments]
-    workers = [_start(command, rank, processes, port) for rank in range(processes)]
+    workers: list[Worker] = []
     try:
-        with _passing_signals_on(workers):
+        with _passing_signals_on(workers, processes) as early:
+            for rank in range(processes):
+                workers.append(_start(command, rank, processes, port))
+            for number in early:
+                _send(workers, number)
             lost = _first_lost(workers)
             if lost is None:
                 return 0
             _wait(workers, GRACE)
+            lost = _cause(workers, lost)
     finally:
         _end(workers)
     return _report(workers, lost, next_step)
@@ -144,15 +149,21 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _passing_signals_on(workers: Sequence[Worker]) -> Iterator[None]:
+def _passing_signals_on(workers: Sequence[Worker], processes: int) -> Iterator[list[int]]:
+    """Send each signal to all workers; one that comes before all are there is put into the list."""
+    early: list[int] = []
+
     def pass_on(number: int, frame: Any) -> None:
-        _send(workers, number)
+        if len(workers) < processes:
+            early.append(number)
+        else:
+            _send(workers, number)
 
     before: dict[int, Callable[..., Any] | int | None] = {
         number: signal.signal(number, pass_on) for number in STOP_SIGNALS
     }
     try:
-        yield
+        yield early
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -165,12 +176,15 @@ def _send(workers: Sequence[Worker], number: int) -> None:
 
 
 def _first_lost(workers: Sequence[Worker]) -> Worker | None:
-    """Wait for all to end well, or for one to end badly; a killed one comes first."""
+    """Wait for all to end well, or for one to end badly; a killed one comes first.
+
+    One that has only lost another comes last.
+    """
     while True:
         codes = {worker.rank: worker.process.poll() for worker in workers}
         bad = [worker for worker in workers if codes[worker.rank]]
         if bad:
-            return min(bad, key=lambda worker: codes[worker.rank] or 0)
+            return min(bad, key=lambda one: (codes[one.rank] == LOST_PEER, codes[one.rank] or 0))
         if all(code == 0 for code in codes.values()):
             return None
         time.sleep(0.1)
@@ -182,6 +196,14 @@ def _wait(workers: Sequence[Worker], seconds: float) -> None:
         if all(worker.process.poll() is not None for worker in workers):
             return
         time.sleep(0.1)
+
+
+def _cause(workers: Sequence[Worker], lost: Worker) -> Worker:
+    """Return which process ended for a reason of its own, if this one has only lost it."""
+    if lost.process.returncode != LOST_PEER:
+        return lost  # what the others did after it may be its doing
+    own = [one for one in workers if one.process.returncode not in (None, 0, LOST_PEER)]
+    return min(own, key=lambda one: one.process.returncode, default=lost)
 
 
 def _end(workers: Sequence[Worker]) -> None:

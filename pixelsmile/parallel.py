@@ -17,6 +17,7 @@ from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.strategies.strategy import Strategy
 from lightning.pytorch.trainer.states import TrainerFn
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import (
@@ -31,6 +32,7 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map
 
+from pixelsmile.errors import UserError
 from pixelsmile.models.backbone import Backbone
 from pixelsmile.ranks import from_first
 
@@ -77,6 +79,26 @@ def norm_of(gradients: Sequence[Tensor]) -> Tensor:
     """Return the norm, (), of all gradients together, those of other processes included."""
     norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
     return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def check_optimizer(config: DictConfig) -> None:
+    """Refuse an optimizer that cannot work on a backbone that is spread.
+
+    The 8-bit optimizers of bitsandbytes hand their kernels the whole of a parameter, of which a
+    process has a part: an illegal memory access on the GPU (bitsandbytes issue 1633).
+
+    Raises:
+        UserError: If the configuration has one with `trainer=fsdp`.
+    """
+    optimizer = str(config.model.optimizer.get("_target_"))
+    strategy = config.trainer.get("strategy") or {}
+    spread_out = strategy.get("_target_") == f"{__name__}.{ShardedStrategy.__name__}"
+    if spread_out and optimizer.startswith("bitsandbytes."):
+        raise UserError(
+            f"model.optimizer is {optimizer}, which cannot work on weights that trainer=fsdp "
+            "spreads: leave out optimizer=adamw_8bit, as fsdp spreads the optimizer's state too, "
+            "or take trainer=ddp."
+        )
 
 
 # ---- the backbone ---------------------------------------------------------------------------

@@ -20,11 +20,11 @@ from rich.table import Table
 
 from pixelsmile.command import command
 from pixelsmile.errors import UserError
-from pixelsmile.parallel import ShardedStrategy
+from pixelsmile.parallel import ShardedStrategy, check_optimizer
 from pixelsmile.planning.estimate import SPREAD, Assumptions, changes, gigabytes
 from pixelsmile.planning.ledger import PARTS
 from pixelsmile.planning.step import Trace, trace_step
-from pixelsmile.planning.table import depth, write_table
+from pixelsmile.planning.table import CARDS, depth, write_table
 from pixelsmile.progress import progress
 from pixelsmile.stack import quiet
 
@@ -48,8 +48,9 @@ def check(config: DictConfig) -> Assumptions:
     """Return the assumptions of a configuration.
 
     Raises:
-        UserError: If a number of the plan cannot be.
+        UserError: If a number of the plan cannot be, or the training would be refused.
     """
+    check_optimizer(config)
     plan = config.plan
     for name in ("efficiency", "link_efficiency"):
         if not 0 < plan[name] <= 1:
@@ -154,13 +155,19 @@ def verdict(config: DictConfig, peak: dict[str, int], world: int, assumed: Assum
         batch=config.data.batch_size,
         world=world,
         spread=isinstance(strategy, ShardedStrategy),
+        nodes=config.trainer.get("num_nodes", 1),
+        eight_bit=config.model.backbone.eight_bit,
     ):
         if assumed.needed(change.peak) <= memory:
             return (
                 f"does not fit: {room}. Change this: {' '.join(change.settings)} (about "
                 f"{gigabytes(assumed.needed(change.peak))} GB; plan it to be sure)."
             )
-    return f"does not fit: {room}. No single change is enough: take larger GPUs (gpu=h200)."
+    larger = " (gpu=h200)" if memory < 1e9 * max(CARDS) else ""
+    return (
+        f"does not fit: {room}. None of the settings is enough: take GPUs with more "
+        f"memory{larger}, or a smaller model.sizes.image."
+    )
 
 
 def plan(config: DictConfig, console: Console) -> None:
@@ -176,7 +183,13 @@ def plan(config: DictConfig, console: Console) -> None:
 
 
 def table(config: DictConfig) -> None:
-    """Write the table of many settings."""
+    """Write the table of many settings.
+
+    Raises:
+        UserError: If the trainer does not spread the backbone: the table is about shares of it.
+    """
+    if not isinstance(instantiate(config.trainer.get("strategy")), ShardedStrategy):
+        raise UserError("The table is about a backbone that is spread: add trainer=fsdp.")
     with _quietly():
         path = write_table(config, check(config))
     Console().print(f"Wrote {path}", highlight=False, soft_wrap=True)

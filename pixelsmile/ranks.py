@@ -17,7 +17,7 @@ import torch.distributed as dist
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from torch import Tensor
 
-from pixelsmile.errors import UserError
+from pixelsmile.errors import LostPeerError, UserError
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def joined() -> Iterator[Place]:
     """Bring the processes together, if there are several, and say what became of it.
 
     Raises:
-        UserError: If another process ended while this one was waiting for it.
+        LostPeerError: If another process ended while this one was waiting for it.
     """
     place = own_place()
     if place.world == 1:
@@ -84,7 +84,7 @@ def joined() -> Iterator[Place]:
     except RuntimeError as error:  # UserError is none
         if not any(sign in str(error).lower() for sign in _LOST):
             raise
-        raise UserError(
+        raise LostPeerError(
             f"Rank {place.rank} has lost another of {place.world} processes, which has ended: see "
             "what that one said. What was saved stays; go on with resume=auto."
         ) from error

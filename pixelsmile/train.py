@@ -31,7 +31,7 @@ from pixelsmile.errors import UserError
 from pixelsmile.launch import launch, processes_wanted
 from pixelsmile.lora.facts import training_facts
 from pixelsmile.module import PixelSmile
-from pixelsmile.parallel import save_adapter
+from pixelsmile.parallel import check_optimizer, save_adapter
 from pixelsmile.prepare import prepare
 from pixelsmile.ranks import from_first, joined, leave_at_once, own_place, several
 from pixelsmile.report import results_table, say_where_to_look, write_json
@@ -211,6 +211,7 @@ def launched(config: DictConfig) -> bool:
 @command("train", next_step="The same command with resume=<run folder> goes on.")
 def main(config: DictConfig) -> None:
     """Train one adapter."""
+    check_optimizer(config)
     if launched(config):
         return
     torch.set_float32_matmul_precision("high")

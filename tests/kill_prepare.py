@@ -63,6 +63,7 @@ def main(stack, faces, caches, kills, seed):
             killed += 1
         else:
             assert status == 0
+            seconds *= 0.8  # it was faster than the one that was timed: the next kill comes earlier
         cache = TensorCache(broken)
         present = cache.stored()
         assert all(key in cache for key in present), "a torn entry has a name"

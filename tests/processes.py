@@ -253,13 +253,17 @@ def count_reads():
 
 
 def whole_or_part(parameter):
-    """Return what of a parameter is in this process."""
+    """Return what of a parameter is in this process, itself if that is all of it."""
     return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
-def validate(folder, rows, image, strategy="ddp"):
-    """Validate a module with cheap parts on sets of several sizes; return results by rows."""
+def validate(folder, rows, image, strategy="ddp", stack=None):
+    """Validate a module with cheap parts on sets of several sizes; return results by rows.
+
+    The backbone is cheap too, unless `stack` says where a random one of the real class is.
+    """
     import torch
+    from hydra.utils import instantiate
     from lightning import Trainer
     from torch import nn
 
@@ -273,10 +277,8 @@ def validate(folder, rows, image, strategy="ddp"):
         def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.ones(()))
-            self.calls = 0
 
         def forward(self, noisy, sigma, source, text, mask=None):
-            self.calls += 1
             wanted = source + text.mean(dim=(1, 2)).view(-1, 1, 1, 1) * source.roll(1, 1)
             return noisy - self.weight * wanted
 
@@ -301,10 +303,15 @@ def validate(folder, rows, image, strategy="ddp"):
             return torch.stack([images.flatten(1)[:, :64], images.flatten(1)[:, 64:128] + 0.5])
 
     place = own_place()
+    world = f"trainer.devices={place.world}"
+    config = stack and configuration(stack, f"trainer={strategy}", world)
     results = {}
     for count in rows:
+        backbone, calls = instantiate(config.model.backbone) if stack else Velocity(), []
+        backbone.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        spread = instantiate(config.trainer.get("strategy")) if stack else strategy
         module = PixelSmile(
-            Velocity(),
+            backbone,
             Decoder(),
             nn.Identity(),
             nn.Identity(),
@@ -320,18 +327,20 @@ def validate(folder, rows, image, strategy="ddp"):
         trainer = Trainer(
             accelerator="cpu",
             devices=place.world,
-            strategy=strategy if place.world > 1 else "auto",
+            strategy=spread if place.world > 1 else "auto",
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
+            inference_mode=False,
         )
         trainer.validate(module, datamodule=data, verbose=False)
         results[count] = {
             "results": module.results,
             "confusion": module.confusion,
-            "calls": module.backbone.calls,
+            "calls": len(calls),
+            "spread": any(whole_or_part(p) is not p for p in backbone.parameters()),
         }
     return results
 
@@ -375,7 +384,7 @@ def child(job, rank, port):
             dist.barrier()
     except UserError as error:
         (folder / f"{rank}.error").write_text(str(error))
-        code = 2
+        code = error.exit_code
     except SystemExit as end:
         code = end.code
     except BaseException:

@@ -1,4 +1,4 @@
-"""One of several processes that `test_launch.py` starts: `python -m tests.ranked WHAT FOLDER`.
+"""One of several processes that `test_launch.py` starts: `python -m tests.ranked WHAT FOLDER CODE`.
 
 It imports nothing heavy, so that it is there at once.
 """
@@ -23,6 +23,11 @@ def main(what, folder):
     if what == "fail" and rank == 1:
         raise RuntimeError("out of luck")
     if what == "refuse":
+        return 2
+    if what == "lose" and rank == 0:
+        return int(sys.argv[3])
+    if what == "lose":
+        time.sleep(0.3)  # it takes its time to end, so that the other one is seen to end first
         return 2
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

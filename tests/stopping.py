@@ -7,7 +7,8 @@ imported everything and computed nothing, so that a start costs seconds. It runs
 
 A child reports where it is: "step N" when the step after N optimizer steps begins, "validation N",
 and "write N" when half of a checkpoint of step N is on disk. `stop` says at which report, after how
-many seconds of delay, and with which signal it is stopped.
+many seconds of delay, and with which signal it is stopped. The child waits for the signal there, or
+with a delay at its next report, so that it comes to no later step however late the signal is.
 """
 
 import io
@@ -17,9 +18,15 @@ import signal
 import sys
 import time
 
+ANY = "any"
+"""Stands for whatever a child reports next."""
 
-def child(overrides, log, reports, waits_in_write):
-    """Run the command `train` and report on the way; never returns."""
+
+def child(overrides, log, reports, sent, stop):
+    """Run the command `train` and report on the way; never returns.
+
+    There is something to read from `sent` when the signal has been sent.
+    """
     import torch
 
     from pixelsmile import checkpoints, train
@@ -29,8 +36,16 @@ def child(overrides, log, reports, waits_in_write):
     os.dup2(screen, 1)
     os.dup2(screen, 2)
 
+    awaited = [stop["at"]] if stop else []
+
     def report(what, step):
-        os.write(reports, f"{what} {step}\n".encode())
+        line = f"{what} {step}"
+        os.write(reports, f"{line}\n".encode())
+        if awaited == [line] and stop.get("delay"):
+            awaited[:] = [ANY]
+        elif awaited in ([line], [ANY]):
+            awaited.clear()
+            os.read(sent, 1)
 
     begin, validation, save = (
         PixelSmile.on_train_batch_start,
@@ -53,8 +68,6 @@ def child(overrides, log, reports, waits_in_write):
         file.write(data[: len(data) // 2])
         file.flush()
         report("write", checkpoint["global_step"])
-        if waits_in_write:
-            time.sleep(0.5)
         file.write(data[len(data) // 2 :])
 
     PixelSmile.on_train_batch_start = reported_begin
@@ -75,11 +88,13 @@ def child(overrides, log, reports, waits_in_write):
 def run(overrides, log, stop=None):
     """Run one child, stop it where asked to, and return what became of it."""
     receiving, sending = os.pipe()
+    sent, tell = os.pipe()
     at = stop["at"] if stop else ""
     pid = os.fork()
     if pid == 0:
         try:
-            child(overrides, log, sending, at.startswith("write"))
+            os.close(tell)
+            child(overrides, log, sending, sent, stop)
         finally:
             os._exit(70)
     os.close(sending)
@@ -92,7 +107,10 @@ def run(overrides, log, stop=None):
                 os.kill(pid, stop["signal"])
                 if stop["signal"] == signal.SIGKILL:
                     break  # its loader workers keep the pipe open for some seconds
+                os.write(tell, b".")
     _, status = os.waitpid(pid, 0)
+    os.close(sent)
+    os.close(tell)
     return {"code": os.waitstatus_to_exitcode(status), "seen": seen}
 
 

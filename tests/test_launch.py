@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 import threading
 import time
 
@@ -11,7 +12,7 @@ from omegaconf import OmegaConf
 
 from pixelsmile import launch as launching
 from pixelsmile.command import CONFIG_FOLDER
-from pixelsmile.errors import UserError
+from pixelsmile.errors import LOST_PEER, UserError
 from pixelsmile.launch import launch, processes_wanted
 from pixelsmile.ranks import Place, own_place
 
@@ -21,8 +22,14 @@ def start(tmp_path, monkeypatch):
     """Start two light processes that do what they are told."""
     monkeypatch.chdir(CONFIG_FOLDER.parent)
     monkeypatch.setenv("PYTHONPATH", str(CONFIG_FOLDER.parent))
+    words = [str(tmp_path), str(LOST_PEER)]
+    return lambda what: launch("tests.ranked", [what, *words], 2, "Go on with: resume=x.")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Wait no longer than needed for a process that does not end by itself."""
     monkeypatch.setattr(launching, "GRACE", 0.5)
-    return lambda what: launch("tests.ranked", [what, str(tmp_path)], 2, "Go on with: resume=x.")
 
 
 def when_both_are_there(folder, act):
@@ -57,6 +64,7 @@ def test_processes_learn_their_places_and_the_first_alone_speaks(start, tmp_path
     assert environments[0]["MASTER_PORT"] == environments[1]["MASTER_PORT"]
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("rank", [0, 1])
 def test_killed_process_is_named_and_takes_the_others_along(start, tmp_path, capfd, rank):
     pids = []
@@ -77,6 +85,7 @@ def test_killed_process_is_named_and_takes_the_others_along(start, tmp_path, cap
     )
 
 
+@pytest.mark.usefixtures("impatient")
 def test_last_words_of_a_process_that_fails_alone_are_shown(start, capfd):
     assert start("fail") == 1
     errors = capfd.readouterr().err
@@ -89,6 +98,13 @@ def test_refusal_of_all_processes_is_said_once(start, capfd):
     assert capfd.readouterr().err == "rank 0 complains\n"
 
 
+def test_process_that_refuses_alone_is_heard_though_the_first_has_only_lost_it(start, capfd):
+    assert start("lose") == 2
+    *before, last = capfd.readouterr().err.splitlines()
+    assert before == ["rank 0 complains", "rank 1 complains"]
+    assert re.search(r"error: .*\(rank 1, pid \d+\) ended with exit code 2; the others", last)
+
+
 def test_signal_reaches_every_process_once(start, tmp_path, capfd):
     before = signal.getsignal(signal.SIGUSR1)
     when_both_are_there(tmp_path, lambda pids: os.kill(os.getpid(), signal.SIGUSR1))
@@ -97,6 +113,19 @@ def test_signal_reaches_every_process_once(start, tmp_path, capfd):
         assert (tmp_path / f"{rank}.signals").read_text() == f"[{int(signal.SIGUSR1)}]"
     assert "error" not in capfd.readouterr().err
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_signal_while_processes_are_being_started_ends_them(start, monkeypatch):
+    begin = launching._start
+
+    def signalled(command, rank, *rest):
+        worker = begin(command, rank, *rest)
+        if rank == 0:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return worker
+
+    monkeypatch.setattr(launching, "_start", signalled)
+    assert start("stop") == 128 + signal.SIGUSR1
 
 
 # ---- how many -------------------------------------------------------------------------------
@@ -130,6 +159,18 @@ def test_other_nodes_are_not_started_from_here():
 def test_devices_are_a_number(devices):
     with pytest.raises(UserError, match="say a number of processes, or auto"):
         processes_wanted(trainer(devices=devices))
+
+
+def test_training_that_would_be_refused_starts_no_processes(monkeypatch, capfd):
+    from pixelsmile import train
+
+    monkeypatch.setattr(train, "launch", lambda *_: pytest.fail("processes were started"))
+    words = ["trainer=fsdp", "trainer.devices=2", "optimizer=adamw_8bit"]
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    with pytest.raises(SystemExit) as end:
+        train.main()
+    assert end.value.code == 2
+    assert "model.optimizer is bitsandbytes.optim.AdamW8bit" in capfd.readouterr().err
 
 
 # ---- places ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pixelsmile.checkpoints import LAST, PREVIOUS
 from pixelsmile.command import CONFIG_FOLDER
+from pixelsmile.errors import LOST_PEER
 from pixelsmile.lora import WEIGHT_NAME
 from tests.processes import BATCH, IMAGE, STEPS
 
@@ -26,6 +27,13 @@ FRUGAL = [
     "model.decoding.sub_batch=1",
     "model.decoding.checkpoint=true",
 ]
+BF16 = {
+    "single": ["model.backbone.dtype=bfloat16", "trainer.precision=bf16-mixed"],
+    "fsdp": ["model.backbone.dtype=bfloat16"],
+}
+FEW = 3
+"""Identities that a backbone of the real class edits, so that one of two processes has less."""
+
 SPREAD = [
     "trainer.strategy.cpu_offload=true",
     "model.backbone.gradient_checkpointing=true",
@@ -56,9 +64,19 @@ def outcome(tiny_stack, tmp_path_factory):
         fit("frugal-1", "single", 1, steps=3, optimizer="adamw", overrides=FRUGAL),
         fit("frugal-2", "fsdp", 2, steps=3, optimizer="adamw", overrides=[*FRUGAL, *SPREAD]),
     ]
-    for world in (1, 2, 3):
-        job = {"task": "validate", "folder": str(root / f"validated-{world}"), "world": world}
-        jobs.append({**job, "rows": ROWS, "image": str(root / "face.png")})
+    for name, strategy, world in (("bf16-1", "single", 1), ("bf16-2", "fsdp", 2)):
+        jobs.append(fit(name, strategy, world, steps=3, overrides=BF16[strategy]))
+
+    def validate(name, world, rows, **settings):
+        settings |= {"rows": rows, "image": str(root / "face.png")}
+        return {"task": "validate", "folder": str(root / name), "world": world, **settings}
+
+    jobs += [validate(f"validated-{world}", world, ROWS) for world in (1, 2, 3)]
+    real = {"rows": [FEW], "stack": str(tiny_stack)}
+    jobs += [
+        validate("real-1", 1, **real, strategy="single"),
+        validate("real-2", 2, **real, strategy="fsdp"),
+    ]
     (root / "jobs.json").write_text(json.dumps(jobs))
     done = subprocess.run(
         [sys.executable, "-m", "tests.processes", str(root / "jobs.json")],
@@ -155,6 +173,19 @@ def test_frugal_options_spread_train_as_one_process_does(seen):
     assert "torch.int8" in spread[0]["dtypes"]["base"]
 
 
+def test_spread_base_of_16_bits_trains_an_adapter_of_32_as_one_process_does(seen):
+    """As nearly as 16 bits allow."""
+    (alone,), spread, (float32,) = seen("bf16-1"), seen("bf16-2"), seen("single-1")
+    for one in (alone, *spread):
+        assert one["dtypes"]["adapter"] == {"torch.float32"}
+        assert {value.dtype for value in one["base"].values()} == {torch.bfloat16}
+        assert one["loss"] == pytest.approx(float32["loss"][:3], rel=0.02)
+    assert furthest(spread[0]["before"]["weights"], alone["before"]["weights"]) == 0
+    assert furthest(spread[0]["base"], alone["base"]) == 0
+    moved = furthest(alone["after"]["weights"], alone["before"]["weights"])
+    assert furthest(spread[0]["after"]["weights"], alone["after"]["weights"]) < 0.1 * moved
+
+
 def test_moving_average_of_a_spread_adapter_is_kept_whole(outcome):
     root, _ = outcome
     averages = []
@@ -199,7 +230,7 @@ def test_file_of_the_adapter_is_the_same_from_any_number_of_processes(outcome):
 
 def test_death_of_one_process_ends_the_other_with_a_sentence(outcome):
     root, endings = outcome
-    assert endings["killed"]["codes"] == [2, -9]
+    assert endings["killed"]["codes"] == [LOST_PEER, -9]
     assert endings["killed"]["seconds"] < 60 + endings["single-1"]["seconds"]
     sentence = (root / "killed" / "0.error").read_text()
     assert sentence.startswith("Rank 0 has lost another of 2 processes, which has ended")
@@ -236,3 +267,16 @@ def test_validation_counts_every_row_once_on_any_number_of_processes(seen, rows,
         assert torch.equal(rank[rows]["confusion"], alone[rows]["confusion"])
         calls.add(rank[rows]["calls"])
     assert len(calls) == 1  # or processes that share a model would wait for each other forever
+
+
+def test_validation_of_a_spread_backbone_is_that_of_one_process(seen):
+    (alone,), spread = seen("real-1"), seen("real-2")
+    expected = {name: measured["value"] for name, measured in alone[FEW]["results"].items()}
+    for rank in spread:
+        assert rank[FEW]["spread"]
+        assert rank[FEW]["results"]["acc_12"]["n"] == 12 * FEW
+        values = {name: measured["value"] for name, measured in rank[FEW]["results"].items()}
+        assert values == pytest.approx(expected, abs=1e-4)
+        assert torch.equal(rank[FEW]["confusion"], alone[FEW]["confusion"])
+    assert not alone[FEW]["spread"]
+    assert len({rank[FEW]["calls"] for rank in spread}) == 1

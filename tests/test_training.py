@@ -6,12 +6,14 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils.data import DataLoader
 
 from pixelsmile.callbacks import AdapterAverage
 from pixelsmile.checkpoints import LAST, RunCheckpoints
 from pixelsmile.data.datamodule import TripletBatch
 from pixelsmile.errors import UserError
+from pixelsmile.guard import StepGuard
 from pixelsmile.signals import StopSignals
 from pixelsmile.stack import build_module
 from tests.test_module import module, shared  # noqa: F401 - fixtures
@@ -108,6 +110,15 @@ def test_step_with_a_gradient_that_is_not_finite_is_skipped(module, batches, val
     fit(module, batches[:2], Spoil(value, 0, 1))
     assert module.guard.state_dict() == {"skipped": 2, "in_a_row": 2}
     assert_equal(module.state_dict(), before)
+
+
+def test_a_gradient_norm_on_the_host_is_judged_with_losses_on_a_gpu():
+    """As with `cpu_offload`: a fake tensor knows its device, and has no number to say."""
+    guard = StepGuard()
+    with FakeTensorMode():
+        guard.see(torch.ones((), device="cuda"))
+        with pytest.raises(DataDependentOutputException):
+            guard.judge(torch.ones(()))
 
 
 def test_one_bad_batch_spoils_the_step_that_accumulates_it_and_no_other(module, batches):  # noqa: F811

@@ -68,7 +68,15 @@ class Change:
 
 
 def changes(
-    peak: Parts, *, checkpointing: bool, batch: int, world: int, spread: bool, most: int = 8
+    peak: Parts,
+    *,
+    checkpointing: bool,
+    batch: int,
+    world: int,
+    spread: bool,
+    nodes: int = 1,
+    eight_bit: bool = False,
+    most: int = 8,
 ) -> Iterator[Change]:
     """Yield what could be changed, from the cheapest on; each keeps the changes before it.
 
@@ -78,7 +86,9 @@ def changes(
         batch: Triplets per process.
         world: Processes.
         spread: Whether the backbone is spread over them.
-        most: Processes that may be asked for.
+        nodes: That the processes are on.
+        eight_bit: Whether the frozen blocks are kept in 8 bits already.
+        most: Processes that may be asked for on each node.
     """
     now, said = dict(peak), []
     if not checkpointing:
@@ -92,16 +102,21 @@ def changes(
     if batch > 1:
         now |= {name: now.get(name, 0.0) / batch for name in GROWING}
         said.append("data.batch_size=1")
-    devices = world if spread else 1
-    while devices < most:
+    said.append("trainer=fsdp")
+    devices, asked = world // nodes if spread else 1, ()
+    whole = {name: now.get(name, 0.0) * (world if spread else 1) for name in SPREAD}
+    while devices * 2 <= most:
         devices *= 2
-        share = (world if spread else 1) / devices
-        part = now | {name: now.get(name, 0.0) * share for name in SPREAD}
-        yield Change((*said, "trainer=fsdp", f"trainer.devices={devices}"), part)
-    eight = now | {name: now.get(name, 0.0) * 0.55 for name in ("parameters", "gathered blocks")}
-    yield Change((*said, "model.backbone.eight_bit=true"), eight)
+        asked = (f"trainer.devices={devices}",)
+        now |= {name: size / (devices * nodes) for name, size in whole.items()}
+        yield Change((*said, *asked), dict(now))
+    said.extend(asked)
+    if not eight_bit:
+        now |= {name: now.get(name, 0.0) * 0.55 for name in ("parameters", "gathered blocks")}
+        said.append("model.backbone.eight_bit=true")
+        yield Change(tuple(said), dict(now))
     kept = {name: value for name, value in now.items() if name not in SPREAD}
-    yield Change((*said, "trainer=fsdp", "trainer.strategy.cpu_offload=true"), kept)
+    yield Change((*said, "trainer.strategy.cpu_offload=true"), kept)
 
 
 # ---- a model of any depth from two shallow ones ---------------------------------------------

@@ -1,4 +1,8 @@
-"""One training step of the full-size module on fake tensors, with the memory and FLOPs counted."""
+"""One training step of the full-size module on fake tensors, with the memory and FLOPs counted.
+
+It is a step like the second and all after it: the optimizer has its state before the forward pass,
+and the gradients of the step before are still there.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -13,6 +17,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils._pytree import tree_leaves
 
 from pixelsmile.data.datamodule import TripletBatch
 from pixelsmile.expressions import EXPRESSIONS
@@ -81,13 +86,13 @@ def trace_step(
                 spread(module.backbone, mesh, param_dtype=strategy.param_dtype)
         opened.enter_context(mode)
         batch = fake_batch(config, module, config.data.batch_size)
-        _prime(config, module)
-        _label(ledger, module, batch)
+        optimizer = _first_update(config, module)
+        _label(ledger, module, batch, optimizer)
         for block in module.backbone.transformer.transformer_blocks:
             block.register_forward_pre_hook(lambda *_: advance(1))
         opened.enter_context(operations)
         opened.enter_context(ledger)
-        _step(config, module, batch, ledger)
+        _step(config, module, batch, optimizer, ledger)
     images, text = num_tokens(batch)
     sequences = 2 * config.data.batch_size
     return Trace(
@@ -105,12 +110,19 @@ def trace_step(
     )
 
 
-def _step(config: DictConfig, module: PixelSmile, batch: TripletBatch, ledger: Ledger) -> None:
+def _step(
+    config: DictConfig,
+    module: PixelSmile,
+    batch: TripletBatch,
+    optimizer: torch.optim.Optimizer,
+    ledger: Ledger,
+) -> None:
     """Compute the loss, its gradients and the optimizer's step, as the trainer does."""
-    optimizer = module.make_optimizer(module.backbone.adapter_parameters())
     mixed = config.trainer.precision == "bf16-mixed"
     with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
         loss = _loss(module, batch)
+    if config.trainer.accumulate_grad_batches == 1:
+        optimizer.zero_grad()  # only now, as Lightning; accumulated ones stay for the backward pass
     _keep_gradients(ledger, module)
     with ledger.at_work("encoders", "backward"):
         loss.backward()
@@ -126,17 +138,18 @@ def _update(config: DictConfig, optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-def _prime(config: DictConfig, module: PixelSmile) -> None:
-    """Let DTensor work out shapes before anything is counted.
+def _first_update(config: DictConfig, module: PixelSmile) -> torch.optim.Optimizer:
+    """Return the optimizer after a first step, with its state, and leave the gradients of it.
 
-    It does so once for each operation, on tensors that are not spread, which would be counted.
+    Nobody counts this step. DTensor works shapes out in it, once for each operation and on tensors
+    that are not spread.
     """
     parameters = module.backbone.adapter_parameters()
     for parameter in parameters:
         parameter.grad = torch.empty_like(parameter)
     optimizer = module.make_optimizer(parameters)
     _update(config, optimizer)
-    optimizer.zero_grad()
+    return optimizer
 
 
 def _loss(module: PixelSmile, batch: TripletBatch) -> torch.Tensor:
@@ -171,8 +184,15 @@ def _row_bytes(*tensors: torch.Tensor) -> int:
     return sum(tensor[0].nbytes for tensor in tensors)
 
 
-def _label(ledger: Ledger, module: PixelSmile, batch: TripletBatch) -> None:
+def _label(
+    ledger: Ledger, module: PixelSmile, batch: TripletBatch, optimizer: torch.optim.Optimizer
+) -> None:
     """Tell a ledger what is there before the step, and who makes what in it."""
+    for parameter in module.backbone.adapter_parameters():
+        ledger.assign(parameter.grad, "gradients")
+    for value in tree_leaves(list(optimizer.state.values())):
+        if isinstance(value, torch.Tensor):
+            ledger.assign(value, "optimizer")
     ledger.assign_module(module.backbone, "parameters")
     ledger.assign_module(module.autoencoder, "decoder")
     for buffer in module.buffers():

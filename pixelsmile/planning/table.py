@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -91,7 +92,8 @@ def markdown(lines: Mapping[bool, Straight], layers: int, base: str, assumed: As
     for again, world, batch in itertools.product((True, False), PROCESSES, BATCHES):
         needed = assumed.needed(lines[again].at(layers, batch, world)) / 1e9
         fits = " | ".join("yes" if needed <= card else "no" for card in CARDS)
-        rows.append(f"| {'on' if again else 'off'} | {world} | {batch} | {needed:.1f} | {fits} |")
+        up = math.ceil(needed * 100) / 100  # or 24.004 GB would read as what a 24 GB card has
+        rows.append(f"| {'on' if again else 'off'} | {world} | {batch} | {up:.2f} | {fits} |")
     head = " | ".join(f"{card} GB" for card in CARDS)
     return _PAGE.format(
         base=base,
@@ -116,9 +118,10 @@ It shows the memory that each GPU must have when `{base}` ({layers} blocks) is t
 waste, and {reserved} GB for CUDA and NCCL. The last two are assumptions.
 
 Models of {traced} blocks at batches of 1 and 2 were run on fake tensors, with their real sharding
-over 8 processes; depth, batch and the share of each process are continued in straight lines. Every
-face counts in the identity loss, the largest a step can be. For one setting
-`python -m pixelsmile.plan` runs the whole model and shows the parts.
+over 8 processes; depth, batch and the share of each process are continued in straight lines. The
+step is the second of a training, when Adam has its state. Every face counts in the identity loss,
+the largest a step can be. For one setting `python -m pixelsmile.plan` runs the whole model and
+shows the parts.
 
 Batch is `data.batch_size`, triplets per GPU; each goes through the transformer twice.
 Checkpointing is `model.backbone.gradient_checkpointing`.

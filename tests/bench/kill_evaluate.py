@@ -4,24 +4,30 @@
 
 A child is forked from this process, which has imported everything. It reports every edit that is
 asked for, every image that is judged and every face that is embedded, and is killed with -9 at the
-report that `stops` names, such as the third edit; the last child runs to the end. Prints one JSON
-line: the reports of each child.
+report that `stops` names, such as the third edit, where it waits for that; the last child runs to
+the end. Prints one JSON line: the reports of each child.
 """
 
 import json
 import os
 import signal
 import sys
+import time
 
 
-def child(overrides, reports):
-    """Run the command; never returns."""
+def child(overrides, reports, kind, count):
+    """Run the command, up to the report of some kind that makes a count full; never returns."""
     from pixelsmile import evaluate
     from pixelsmile.bench import identity, stages
     from pixelsmile.judges.in_process import TinyJudge
 
+    seen = []
+
     def report(what, name):
-        os.write(reports, f"{what} {name}\n".encode())
+        seen.append(f"{what} {name}")
+        os.write(reports, f"{seen[-1]}\n".encode())
+        if kind and sum(line.startswith(kind) for line in seen) == count:
+            time.sleep(3600)  # until it is killed
 
     write, look, embed = stages._write, TinyJudge.look, identity._embed
 
@@ -54,21 +60,20 @@ def child(overrides, reports):
 def run(overrides, stop):
     """Run one child, kill it at a report, and return its reports and exit code."""
     receiving, sending = os.pipe()
+    kind, _, count = (stop or " 0").rpartition(" ")
     pid = os.fork()
     if pid == 0:
         try:
-            child(overrides, sending)
+            child(overrides, sending, kind, int(count))
         finally:
             os._exit(70)
     os.close(sending)
-    kind, _, count = (stop or "").rpartition(" ")
-    seen, killed = [], False
+    seen = []
     with os.fdopen(receiving) as reports:
-        for line in reports:  # to the end: a child goes on for a moment until the signal arrives
+        for line in reports:
             seen.append(line.strip())
-            if stop and not killed and sum(row.startswith(kind) for row in seen) == int(count):
+            if stop and sum(row.startswith(kind) for row in seen) == int(count):
                 os.kill(pid, signal.SIGKILL)
-                killed = True
     _, status = os.waitpid(pid, 0)
     return {"code": os.waitstatus_to_exitcode(status), "seen": seen}
 

@@ -19,7 +19,8 @@ class FakeFaces:
         self.hue = hue
 
     def render(self, seed, mix, *, size=128):
-        time.sleep(float(os.environ.get("FAKE_DELAY", "0")))
+        if seed >= int(os.environ.get("FAKE_SLOW_FROM", "1000000")):
+            time.sleep(0.5)
         if str(seed) == os.environ.get("FAKE_FULL_AT"):
             raise OSError(errno.ENOSPC, "No space left on device", "face.png")
         if str(seed) == os.environ.get("FAKE_KILLED_AT"):

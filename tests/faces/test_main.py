@@ -91,7 +91,7 @@ def test_a_stopped_run_leaves_no_set_and_no_process_and_is_continued(
 ):
     out, partial = tmp_path / "set", tmp_path / "set.partial"
     arguments = ("identities=6", f"out={out}", "workers=2")
-    process = start(*arguments, cwd=tmp_path, FAKE_DELAY="0.02")
+    process = start(*arguments, cwd=tmp_path, FAKE_SLOW_FROM="3")
     wait_for(lambda: len(list(partial.glob("records/*.json"))) >= 2)
     if end == signal.SIGKILL:
         process.kill()
@@ -103,10 +103,10 @@ def test_a_stopped_run_leaves_no_set_and_no_process_and_is_continued(
     if end == signal.SIGINT:
         assert error == "Stopped. Run the same command again to continue where it stopped.\n"
     assert not out.exists()
-    wait_for(lambda: not session_members(process.pid), seconds=20)
+    wait_for(lambda: not session_members(process.pid), seconds=60)
 
     finished = {path: path.stat().st_mtime_ns for path in partial.glob("records/*.json")}
-    assert 2 <= len(finished) < 6
+    assert len(finished) in (2, 3)
     drawn = {
         f"images/{path.stem}/{image.name}": image.stat().st_mtime_ns
         for path in finished

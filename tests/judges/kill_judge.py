@@ -30,7 +30,7 @@ def judge(url, images, ledger, repeats):
     if process == 0:
         try:
             requests = [JudgeRequest(path, path.name) for path in sorted(images.iterdir())]
-            asked = openai_judge(Place(url), ledger, timeout=1.0).judge_files(
+            asked = openai_judge(Place(url), ledger, timeout=3.0).judge_files(
                 repeated(requests, repeats)
             )
             assert sum(1 for _ in asked) == len(requests) * repeats

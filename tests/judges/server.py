@@ -193,7 +193,9 @@ class Handler(BaseHTTPRequestHandler):
         elif kind == "page":
             self.reply(200, "<html>Welcome</html>", content="text/html")
         elif kind == "limit":
-            self.reply(429, _error("slow down", "rate_limit"), wait=self.server.retry_after)
+            wait = self.server.retry_after
+            wait = wait() if callable(wait) else wait
+            self.reply(429, _error("slow down", "rate_limit"), wait=wait)
         elif kind == "quota":
             self.reply(429, _error("pay first", "insufficient_quota"))
         elif kind == "overload":

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -130,12 +131,13 @@ def test_negative_tokens_of_gemini_are_no_count(server, ledger, requests):
 def test_a_stalled_answer_is_given_up_after_the_timeout(judge_of, server, ledger, requests):
     server.plan, server.stall = once("stall"), 30.0
     started = time.monotonic()
-    (judgement,) = judge_of(server, ledger, timeout=0.5).judge_files(requests[:1])
+    (judgement,) = judge_of(server, ledger, timeout=1.0).judge_files(requests[:1])
     assert judgement.status == "ok"
     assert time.monotonic() - started < 20.0
     (attempts,) = read_attempts(ledger).values()
-    outcomes = [item.outcome for item in attempts]
-    assert outcomes in (["timeout", "ok"], ["timeout", "timeout", "ok"])  # a busy machine
+    *others, last = [item.outcome for item in attempts]
+    assert last == "ok"
+    assert set(others) == {"timeout"}  # on a busy machine good answers may be late, too
 
 
 @BOTH
@@ -207,11 +209,12 @@ def test_a_server_that_is_down_ends_the_run_and_makes_nothing_invalid(judge_of, 
 
 @BOTH
 def test_an_address_where_nobody_listens_is_one_clear_error(judge_of, server, ledger, requests):
-    judge = judge_of(server, ledger, base_url="http://127.0.0.1:9/v1", max_failures=2)
-    with pytest.raises(
-        UserError, match=r"http://127.0.0.1:9/v1 has answered none .*cannot connect"
-    ):
-        list(judge.judge_files(requests[:2]))
+    with socket.socket() as closed:  # takes a port, and does not listen
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        judge = judge_of(server, ledger, base_url=url, max_failures=2)
+        with pytest.raises(UserError, match=rf"{url} has answered none .*cannot connect"):
+            list(judge.judge_files(requests[:2]))
     assert not read_answers(ledger)
 
 
@@ -239,7 +242,8 @@ def test_a_wrong_key_or_an_empty_account_stops_everything_at_once(judge_of, kind
 
 @pytest.mark.parametrize("wait", ["0.5", "date"])
 def test_retry_after_is_honoured_by_all_questions(wait, server, ledger, requests):
-    server.retry_after = http_date(2) if wait == "date" else wait
+    # A date has whole seconds: it is told when it is sent, and is then one second away or more.
+    server.retry_after = (lambda: http_date(2)) if wait == "date" else wait
     server.plan = lambda image, number: "limit" if len(server.log) == 0 else "answer"
     judge = openai_judge(server, ledger, concurrency=1)
     assert all(item.status == "ok" for item in judge.judge_files(requests))
@@ -258,7 +262,7 @@ def test_a_retry_after_beyond_patience_ends_the_run(server, ledger, requests):
 
 
 def test_no_more_questions_than_allowed_are_under_way(server, ledger, requests):
-    server.delay = 0.05
+    server.delay = 0.3  # time enough for a second question to arrive
     list(openai_judge(server, ledger, concurrency=2).judge_files(requests))
     assert server.most == 2
 
@@ -404,7 +408,7 @@ def test_thirty_percent_of_six_failures_and_three_kills_leave_every_answer_accou
         counts[kind] += 1
         return kind
 
-    server.plan, server.delay, server.stall = plan, 0.01, 2.0
+    server.plan, server.delay, server.stall = plan, 0.01, 6.0
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(images):

@@ -1,17 +1,22 @@
 """The plan is held against steps that really run, and against counts that are known."""
 
+import io
+import re
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from rich.console import Console
 
 import pixelsmile.stack  # noqa: F401 - registers the resolvers of the configs
 from pixelsmile.command import CONFIG_FOLDER
 from pixelsmile.errors import UserError
-from pixelsmile.plan import check, processes_of, verdict
+from pixelsmile.plan import check, cost_table, on_gpu, plan, processes_of, table, verdict
+from pixelsmile.planning import table as tables
 from pixelsmile.planning.estimate import Assumptions, Straight, changes
 from pixelsmile.planning.ledger import Ledger
 from pixelsmile.planning.shapes import build_backbone
-from pixelsmile.planning.step import trace_step
+from pixelsmile.planning.step import Trace, trace_step
 from pixelsmile.planning.table import shallow, straight
 
 TINY = ("model=tiny", "trainer.devices=1", "data.batch_size=2", "model.sizes.image=64")
@@ -23,7 +28,10 @@ def planned(*overrides):
 
 
 def real_peak(config):
-    """Bytes that one real step needs at most, as torch's allocator counts them."""
+    """Bytes that the second real step needs at most, as torch's allocator counts them.
+
+    The first has neither gradients nor the optimizer's state in its forward and backward pass.
+    """
     from pixelsmile.planning.shapes import fake_batch
     from pixelsmile.stack import build_module
 
@@ -38,10 +46,14 @@ def real_peak(config):
         held[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
-        terms, _ = module.terms(batch)
-        rest = module.triplet_weight * terms.triplet + module.identity_weight * terms.identity
-        (terms.flow + rest).backward()
-        optimizer.step()
+        for _ in range(2):
+            terms, _ = module.terms(batch)
+            rest = module.triplet_weight * terms.triplet + module.identity_weight * terms.identity
+            loss = terms.flow + rest
+            optimizer.zero_grad()  # after the forward pass, as Lightning
+            loss.backward()
+            optimizer.step()
+            del terms, rest, loss
     allocated = [
         event.typed[1].total_allocated
         for event in _flat(profiler.profiler.kineto_results.experimental_event_tree())
@@ -70,6 +82,27 @@ def test_the_planned_peak_is_within_15_percent_of_a_real_step(saving):
     config = planned(*TINY, *saving)
     measured, computed = real_peak(config), trace_step(config, 1).total
     assert computed == pytest.approx(measured, rel=0.15), (computed, measured)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A plan of the tiny model with two blocks."""
+    return shallow(planned(*TINY), 2, tmp_path / "small")
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_a_step_begins_with_what_the_step_before_has_left(small, accumulated):
+    """Both Adam moments all the time; gradients in the forward pass, and added to or made anew."""
+    small.trainer.accumulate_grad_batches = accumulated
+    learning = build_backbone(small).adapter_parameters()
+    gradients = sum(parameter.nbytes for parameter in learning)
+    trace = trace_step(small, 1)
+    for parts in trace.peaks.values():
+        assert parts["optimizer"] >= 2 * gradients
+    forward = next(parts for name, parts in trace.peaks.items() if name.endswith("forward"))
+    assert forward["gradients"] == gradients
+    after = min(parts["gradients"] for parts in trace.peaks.values())
+    assert after == gradients if accumulated > 1 else after < gradients
 
 
 def test_the_full_size_model_has_the_published_counts():
@@ -138,6 +171,12 @@ def test_impossible_numbers_are_refused_by_name(setting, match):
         check(planned(setting))
 
 
+def test_8_bit_optimizer_is_refused_on_spread_weights_alone():
+    with pytest.raises(UserError, match=r"is bitsandbytes\.optim\.AdamW8bit, .*trainer=ddp"):
+        check(planned("trainer=fsdp", "optimizer=adamw_8bit"))
+    check(planned("trainer=ddp", "optimizer=adamw_8bit"))
+
+
 def test_the_verdict_names_the_change_that_makes_it_fit():
     config = planned("trainer=fsdp", "trainer.devices=8", "gpu=h100", "data.batch_size=4")
     assumed = Assumptions(0.4, 0.7, 2e9, 0.05)
@@ -147,6 +186,46 @@ def test_the_verdict_names_the_change_that_makes_it_fit():
     large = {"parameters": int(10e9), "activations": int(90e9)}
     assert "does not fit" in verdict(config, large, 8, assumed)
     assert "data.batch_size=2" in verdict(config, large, 8, assumed)
+
+
+@pytest.mark.parametrize(("gpu", "way_out"), [("h100", r"\(gpu=h200\),"), ("h200", "memory, or")])
+def test_the_verdict_offers_no_gpu_that_is_there_already(gpu, way_out):
+    config = planned("trainer=fsdp", "trainer.devices=8", f"gpu={gpu}", "data.batch_size=1")
+    said = verdict(config, {"activations": int(9e12)}, 8, Assumptions(0.4, 0.7, 2e9, 0.05))
+    assert re.search(f"None of the settings is enough: .*{way_out}", said)
+
+
+def test_devices_are_counted_per_node():
+    config = planned("trainer=fsdp", "trainer.devices=2", "trainer.num_nodes=2", "gpu=h100")
+    config.data.batch_size, config.model.backbone.gradient_checkpointing = 1, True
+    said = verdict(config, {"parameters": int(100e9)}, 4, Assumptions(0.4, 0.7, 2e9, 0.05))
+    assert "trainer=fsdp trainer.devices=4 (about 54.50 GB" in said
+
+
+def test_each_change_keeps_those_before_it():
+    peak = {"parameters": 40e9, "activations": 4e9}
+    *_, eight_bit, offload = changes(peak, checkpointing=True, batch=2, world=1, spread=False)
+    kept = (
+        "data.batch_size=1",
+        "trainer=fsdp",
+        "trainer.devices=8",
+        "model.backbone.eight_bit=true",
+    )
+    assert eight_bit.settings == kept
+    assert eight_bit.peak == {
+        "parameters": pytest.approx(40e9 / 8 * 0.55),
+        "gathered blocks": 0,
+        "activations": 2e9,
+    } | dict.fromkeys(("gradients", "optimizer", "decoder", "encoders"), 0)
+    assert offload.settings == (*kept, "trainer.strategy.cpu_offload=true")
+    assert offload.peak["activations"] == 2e9
+    assert "parameters" not in offload.peak
+
+
+def test_8_bits_are_not_offered_twice():
+    given = {"checkpointing": True, "batch": 1, "world": 8, "spread": True}
+    (only,) = changes({"parameters": 40e9}, **given, eight_bit=True)
+    assert only.settings == ("trainer=fsdp", "trainer.strategy.cpu_offload=true")
 
 
 def test_changes_need_less_and_less_memory_of_the_spread_parts():
@@ -160,3 +239,76 @@ def test_the_time_is_that_of_the_slower_of_computing_and_communicating():
     assumed = Assumptions(0.5, 0.5, 0, 0)
     assert assumed.seconds(1e15, 0, 1e15, 1e9) == 2
     assert assumed.seconds(1e15, 4e9, 1e15, 1e9) == 8
+
+
+# ---- what is shown --------------------------------------------------------------------------
+
+
+def text_of(show):
+    """Return what is printed on a wide terminal."""
+    console = Console(file=io.StringIO(), width=200)
+    show(console)
+    return console.file.getvalue()
+
+
+def test_a_plan_shows_every_part_the_counts_and_the_verdict(small):
+    learning = sum(p.numel() for p in build_backbone(small).parameters() if p.requires_grad)
+    said = text_of(lambda console: plan(small, console))
+    for part in ("parameters", "gathered blocks", "gradients", "optimizer", "peak of the step"):
+        assert re.search(rf"│ {part} +│ +\d+\.\d\d │", said)
+    counted = re.search(r"trainable parameters +│ ([\d,]+) ", said)
+    assert int(counted[1].replace(",", "")) >= learning > 0
+    assert re.search(r"\nfits: \d\.\d\d of 80\.00 GB of H100, 80 GB\.\nComputed, not run\.\n", said)
+
+
+def test_what_is_kept_in_the_host_does_not_count_as_memory_of_the_gpu():
+    peak = {"parameters": 5, "gathered blocks": 4, "gradients": 3, "optimizer": 2, "decoder": 1}
+    assert on_gpu(planned("trainer=single"), peak) == peak
+    assert on_gpu(planned("trainer=fsdp"), peak) == peak
+    offloaded = planned("trainer=fsdp", "trainer.strategy.cpu_offload=true")
+    assert on_gpu(offloaded, peak) == {"gathered blocks": 4, "decoder": 1}
+
+
+def test_time_and_disk_follow_from_the_step():
+    config = planned(
+        "trainer=fsdp",
+        "gpu.peak_flops=1e15",
+        "data.batch_size=4",
+        "trainer.accumulate_grad_batches=2",
+        "plan.efficiency=0.5",
+        "plan.triplets=28800",
+        "plan.images=1000",
+        "plan.sources=100",
+    )
+    trace = Trace({}, {}, 5e14, 4e14, 20, 10_000_000, 1e9, image_bytes=10**6, source_bytes=10**7)
+    said = text_of(lambda console: console.print(cost_table(config, trace, 8, check(config))))
+    shown = dict(re.findall(r"│ (.+?) +│ (.+?) +│", said))
+    assert shown["trainable parameters"] == "10,000,000 (20 MB in bfloat16)"
+    assert shown["seconds per step at 50% of peak"] == "2.00"  # two batches of one second
+    assert shown["hours per epoch of 28,800 triplets"] == "0.2"  # 450 steps of 64
+    assert shown["cache of 1,000 images, 100 sources"] == "2.00 GB"
+
+
+def made_up(config, *, checkpointing, advance):
+    """Stand for the traces: 24.004 GB at one batch of 60 layers on 8 processes, checkpointed."""
+    size = 20.956e9 if checkpointing else 100e9
+    corners = {(n, b): {"step": {"activations": size * b}} for n in (2, 4) for b in (1, 2)}
+    return Straight(corners, world=8)
+
+
+def test_the_table_has_a_row_for_every_setting_and_rounds_no_card_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "straight", made_up)
+    config = planned("model=qwen_image_edit_2511", "trainer=fsdp")
+    config.plan.table = str(tmp_path / "docs" / "memory.md")
+    (tmp_path / "docs").mkdir()
+    path = tables.write_table(config, Assumptions(0.4, 0.7, 2e9, 0.05))
+    page = path.read_text()
+    assert len(re.findall(r"^\| o(?:n|ff) \|", page, re.MULTILINE)) == 2 * 4 * 4
+    assert "| on | 8 | 1 | 24.01 | no | yes | yes | yes | yes |" in page
+    assert "| off | 8 | 1 | 107.00 | no | no | no | no | yes |" in page
+    assert "`Qwen/Qwen-Image-Edit-2511` (60 blocks)" in page
+
+
+def test_a_table_of_shares_is_refused_where_nothing_is_spread():
+    with pytest.raises(UserError, match=r"add trainer=fsdp"):
+        table(planned("model=qwen_image_edit_2511"))

@@ -78,6 +78,15 @@ class Visitor:
         """Return the address of the edited picture that is in view."""
         return self.page.locator(".ps-frame:visible").get_attribute("src")
 
+    def settle(self, seconds=1.0):
+        """Wait until no request was made for so long, or for half a minute."""
+        before = -1
+        for _ in range(30):
+            if len(self.requests) == before:
+                return
+            before = len(self.requests)
+            self.page.wait_for_timeout(1000 * seconds)
+
     def slide(self, name, value):
         """Drag a slider, as a mouse does: to its left end and on to the value."""
         track = self.page.locator(f"#ps-slider-{name} input[type=range]")
@@ -145,7 +154,7 @@ def test_the_strip_scrubs_and_the_wipe_wipes_without_a_request(visit):
     me = visit()
     me.page.click("#ps-strip")
     me.see(".ps-film .ps-thumb")
-    me.page.wait_for_timeout(500)  # the answer has come; what is asked for after it would show here
+    me.settle()
     asked = len(me.requests)
     seen = {me.shown()}
     scrub = me.page.locator(".ps-scrub")
