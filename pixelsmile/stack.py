@@ -108,7 +108,8 @@ def check_parts(config: DictConfig) -> None:
     """
     need_all(config)
     encoded_set(config)
-    build(config.loss.triplet), build(config.loss.identity)
+    build(config.loss.triplet)
+    build(config.loss.identity)
     _optimizer(config.model.optimizer)
 
 

@@ -232,6 +232,9 @@ def test_rows_are_trained_and_measured_on_the_same_people(tmp_path, tiny_stack, 
         json.loads((out / f"human-{r}-s0" / "metrics.json").read_text()) for r in ("mead", "full")
     ]
     assert read[0]["before"] == read[1]["before"]
+    for name in ("before.json", "ceiling.json"):  # the second run took them from the first
+        shared = [(out / f"human-{r}-s0" / name).read_bytes() for r in ("mead", "full")]
+        assert shared[0] == shared[1]
     assert len(list((tmp_path / "data").rglob("*.mp4"))) == 1 + 7 * 3
     assert collect(out) == results
     table = Console(width=200, record=True)
