@@ -5,6 +5,7 @@ people that no training has seen. What is finished is not done again; a run that
 `prepare` only prepares the data, `report` writes the page of findings from what is on disk.
 """
 
+import filecmp
 import json
 import math
 import shutil
@@ -33,12 +34,13 @@ from pixelsmile.progress import progress
 from pixelsmile.report import write_json
 from pixelsmile.runs import is_locked
 from pixelsmile.signals import Stopped
-from pixelsmile.stack import quiet
+from pixelsmile.stack import check_parts, quiet
 from pixelsmile.train import train
 from pixelsmile.workers import available
 
 _SHARED = ("before", "ceiling")
-"""What a run measures before it trains: the same for all rows of a domain and seed."""
+"""What a run measures before it trains: the same for all rows of a domain and seed. A run checks by
+its key whether it holds for itself, see `pixelsmile.baseline`."""
 
 
 def ablate(config: DictConfig, overrides: Sequence[str]) -> list[Result]:
@@ -57,6 +59,8 @@ def ablate(config: DictConfig, overrides: Sequence[str]) -> list[Result]:
     runs = planned(config, overrides)
     missing = [run for run in runs if not run.finished]
     workers = num_workers(config)
+    if missing:
+        check_parts(_composed(missing[0]))  # before hours of preparation; alike in all rows
     _say(
         f"{len(runs)} runs, {len(runs) - len(missing)} finished before; {workers} at a time. "
         f"Logs in {Path(config.out) / 'logs'}."
@@ -85,8 +89,10 @@ def planned(config: DictConfig, overrides: Sequence[str]) -> list[Run]:
     """Return all runs that a command asks for, finished or not.
 
     Raises:
-        UserError: If the table in `out` was begun with other settings.
+        UserError: If the table in `out` was begun with other settings, or nothing is to be scored.
     """
+    if config.model.scorer is None:
+        raise UserError("model.scorer is null, and an ablation compares scores: leave it out.")
     shared = passed_on(overrides)
     rows = rows_of_command(config, overrides)
     _same_settings(Path(config.out), config, shared)
@@ -183,10 +189,10 @@ def _begin(run: Run) -> None:
 
 
 def _keep_shared(run: Run) -> None:
-    """Keep what a run has measured for others."""
+    """Keep what a run has measured for others; it has measured anew what did not fit it."""
     for name in _SHARED:
         own, known = run.folder / f"{name}.json", _shared_file(run, name)
-        if own.is_file() and not known.is_file():
+        if own.is_file() and not (known.is_file() and filecmp.cmp(own, known, shallow=False)):
             _copy(own, known)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from rich.console import Console
 
+from pixelsmile.building import build
 from pixelsmile.command import command
 from pixelsmile.editing import ExpressionEditor
 from pixelsmile.editing.calibration import Calibration, Measured, calibration_file
@@ -57,8 +57,8 @@ def make_handlers(config: DictConfig) -> Handlers:
     limits = config.limits
     engine = Engine(
         lambda domain: make_editor(config, domain),
-        instantiate(config.model.scorer) if config.readout else None,
-        {name: instantiate(config.domains[name].domain.detector) for name in DOMAINS},
+        build(config.model.scorer) if config.readout else None,
+        {name: build(config.domains[name].domain.detector) for name in DOMAINS},
         calibrations=dict(find_calibrations(config)),
         facts={"base": config.model.base, "lora": OmegaConf.to_container(config.lora)},
         kept=config.kept,
@@ -124,7 +124,7 @@ def find_calibrations(config: DictConfig) -> Iterator[tuple[str, Calibration]]:
 
 def draw_examples(config: DictConfig, domain: str) -> list[Example]:
     """Draw the example faces of a domain; their points are exact."""
-    generator = instantiate(config.domains[domain].domain.faces)
+    generator = build(config.domains[domain].domain.faces)
     examples = []
     for number, seed in enumerate(config.examples[domain], 1):
         face = generator.render(seed, {}, size=config.examples.size)

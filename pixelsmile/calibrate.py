@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 import pixelsmile
+from pixelsmile.building import build
 from pixelsmile.command import command
 from pixelsmile.data.cache import content_key, folder_fingerprint
 from pixelsmile.data.crops import Resize
@@ -132,7 +132,7 @@ def _reader(config: DictConfig, editor: ExpressionEditor) -> CurveReader:
     ]
     return CurveReader(
         editor,
-        instantiate(node).to(editor.device),
+        build(node).to(editor.device),
         judge_identity=content_key(weights, sorted(settings.items(), key=str))[:16],
         folder=Path(config.paths.cache) / "calibration",
         seed=config.seed,

@@ -49,13 +49,19 @@ def command(
         def entry() -> None:
             with friendly():
                 chosen = take_verb(sys.argv, verbs) or main
-                guarded = (friendly(next_step) if next_step else friendly())(chosen)
+                guard = friendly(next_step) if next_step else friendly()
+                begun: list[bool] = []
+
+                @guard
+                @wraps(chosen)
+                def guarded(config: DictConfig) -> None:
+                    begun.append(True)
+                    chosen(config)
+
                 try:
                     start(guarded)()
-                except EndedError:
-                    raise
                 except SystemExit as stop:
-                    if stop.code == 1:
+                    if stop.code == 1 and not begun:  # the config itself was refused
                         _suggest_keys(path)
                     raise
 
@@ -89,16 +95,26 @@ def take_verb(arguments: list[str], verbs: Mapping[str, Main]) -> Main | None:
 def _suggest_keys(path: Path) -> None:
     """After Hydra's refusal, list the keys beside each overridden key that does not exist."""
     try:
+        given = OverridesParser.create().parse_overrides(
+            [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+        )
+        # With the groups that were chosen: other data, say, has other keys.
+        groups = [item for item in given if (path.parent / item.key_or_group).is_dir()]
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(path.parent), version_base="1.3"):
-            known = compose(path.name)
-        arguments = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-        keys = [item.key_or_group for item in OverridesParser.create().parse_overrides(arguments)]
+            known = compose(path.name, [str(item.input_line) for item in groups])
     except (HydraException, ValueError):
         return  # Hydra has already said what is wrong
-    for key in keys:
-        if hint := unknown_key_hint(known, key, path.parent):
+    for item in given:
+        if item in groups or item.is_add() or item.is_force_add() or _is_hydras(item.key_or_group):
+            continue
+        if hint := unknown_key_hint(known, item.key_or_group, path.parent):
             Console(stderr=True, soft_wrap=True).print(hint, markup=False, highlight=False)
+
+
+def _is_hydras(key: str) -> bool:
+    """Tell whether a key is a setting of Hydra, none of the config."""
+    return key.partition(".")[0].partition("/")[0] == "hydra"
 
 
 def unknown_key_hint(config: DictConfig, key: str, folder: Path) -> str | None:
@@ -111,13 +127,14 @@ def unknown_key_hint(config: DictConfig, key: str, folder: Path) -> str | None:
     """
     if (folder / key).is_dir():
         return None  # a group: Hydra has listed its choices
-    node, parents = config, []
-    for part in key.split("."):
+    node, parents, parts = config, [], key.split(".")
+    for part in parts:
         names = [str(name) for name in node] if isinstance(node, DictConfig) else []
         if part not in names:
             break
-        node = OmegaConf.select(node, part)
         parents.append(part)
+        if len(parents) < len(parts):  # the value of the key itself may refer to nothing yet
+            node = OmegaConf.select(node, part)
     else:
         return None
     groups = [] if parents else [item.name for item in folder.iterdir() if item.is_dir()]

@@ -211,7 +211,8 @@ def advice(root: str | None, looks: dict[str, Look]) -> Iterator[str]:
     yield "To get what is missing or damaged (the real stack needs it, the tiny stack does not):"
     for weight in lacking:
         yield f"# {weight.name}: {weight.use}. {weight.source}, {weight.licence}"
-        yield weight.command(root or "weights")
+        if weight.commands:
+            yield weight.command(root or "weights")
 
 
 def _table(title: str, *columns: str) -> Table:

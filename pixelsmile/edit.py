@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pixelsmile.arguments import bracketed, gathered, quoted, rejoined
+from pixelsmile.building import build
 from pixelsmile.command import EndedError, command
 from pixelsmile.editing.batch import Batch
 from pixelsmile.editing.calibration import Calibration, Measured
@@ -64,7 +64,7 @@ def build_batch(config: DictConfig, console: Console) -> Batch:
     )
     return Batch(
         load,
-        instantiate(config.domain.detector),
+        build(config.domain.detector),
         settings,
         mixes,
         levels,
@@ -87,7 +87,7 @@ def build_levels(config: DictConfig, weights: str) -> Levels:
     if config.perceived is not None and config.target is not None:
         raise UserError("perceived= and target= both say how far to go: leave one out.")
     if config.target is not None:
-        return Judged(read_target(plain(config.target)), partial(instantiate, config.model.scorer))
+        return Judged(read_target(plain(config.target)), partial(build, config.model.scorer))
     if config.perceived is None:
         return Strengths(read_strengths(plain(config.strength)))
     place = config.calibration or config.lora

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +25,7 @@ from pixelsmile.bench.protocol import Protocol
 from pixelsmile.bench.report import FACES_FROM, SETTINGS, write_report
 from pixelsmile.bench.stages import edit_tasks, judge_edits, measure_identity, place_tasks
 from pixelsmile.bench.tasks import Task, read_tasks
+from pixelsmile.building import build
 from pixelsmile.command import command
 from pixelsmile.errors import UserError
 from pixelsmile.files import whole_file
@@ -94,20 +93,6 @@ def graded(protocol: Protocol, editor: Editor) -> Protocol:
     if editor.graded:
         return protocol
     return Protocol(protocol.strength, 0, protocol.strength_max, protocol.seed)
-
-
-def build(node: Any) -> Any:
-    """Make what a config describes; what has no `_target_` is returned as it is.
-
-    Raises:
-        UserError: If that is what stopped it.
-    """
-    try:
-        return instantiate(node) if OmegaConf.is_config(node) else node
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
 
 
 def tell_strangers(editor: Editor, tasks: Sequence[Task]) -> None:

@@ -1,7 +1,9 @@
 """What is in the cache and who uses it: needs of a configuration, status, pruning."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
@@ -82,13 +84,28 @@ def manifest_of(config: DictConfig, keys: dict[str, list[str]]) -> Manifest:
     """Return the manifest of a configuration, named by its data and what encodes them."""
     data = OmegaConf.to_container(config.data, resolve=True)
     assert isinstance(data, dict)
-    what = {key: value for key, value in data.items() if key not in _HOW_READ}
-    models = [OmegaConf.to_container(config.model[part], resolve=True) for part in _ENCODING]
+    what = {key: _absolute(value) for key, value in data.items() if key not in _HOW_READ}
+    models = [
+        _absolute(OmegaConf.to_container(config.model[part], resolve=True)) for part in _ENCODING
+    ]
     compared = bool(config.loss.identity_weight)
     digest = content_key(sorted(what.items(), key=str), models, compared)[:12]
     name = f"{config.domain.name}-{digest}"
     sizes = ", ".join(f"{key} {value}" for key, value in config.model.sizes.items())
     return Manifest(name, f"{config.domain.name}, {sizes}, models of {config.model.folder}", keys)
+
+
+def _absolute(value: Any) -> Any:
+    """Return a setting with every path in it absolute.
+
+    The same relative path of two projects that share a cache names two files.
+    """
+    if isinstance(value, dict):
+        return {key: _absolute(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_absolute(item) for item in value]
+    named = isinstance(value, str) and os.path.exists(value)
+    return os.path.abspath(value) if named else value
 
 
 @dataclass(frozen=True)
@@ -181,7 +198,7 @@ def prune(cache: TensorCache, *, dry_run: bool = False) -> tuple[int, int]:
         dry_run: Count, and remove nothing.
 
     Raises:
-        UserError: If entries are being added, or a manifest cannot be read.
+        UserError: If entries are being added or read, or a manifest cannot be read.
     """
     with cache.unused():
         used = {key for manifest in read_manifests(cache.folder) for key in manifest.all_keys()}

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
+from pixelsmile.building import build
 from pixelsmile.command import command
 from pixelsmile.data.cache import TensorCache
 from pixelsmile.data.encoded import EncodedSet
@@ -129,8 +129,7 @@ def encode_pictures(config: DictConfig, encoded: EncodedSet, needs: Needs, share
     if not work:
         return
     autoencoder, encoder, recogniser = (
-        instantiate(config.model[name]).to(device)
-        for name in ("autoencoder", "encoder", "recogniser")
+        build(config.model[name]).to(device) for name in ("autoencoder", "encoder", "recogniser")
     )
     done = len(images) - len(work)
     with progress("Encoding images", len(images), done=done) as advance:
@@ -161,7 +160,7 @@ def encode_sources(config: DictConfig, encoded: EncodedSet, needs: Needs, share:
     if not missing:
         return
     device = _device()
-    autoencoder = instantiate(config.model.autoencoder).to(device)
+    autoencoder = build(config.model.autoencoder).to(device)
     with progress("Encoding sources", len(own), done=len(own) - len(missing)) as advance:
         for key, sample in missing:
             entry = encode_source(sample, encoded.sizes, autoencoder, device)
@@ -175,7 +174,7 @@ def encode_words(config: DictConfig, encoded: EncodedSet, needs: Needs, share: S
     missing = encoded.missing_prompts(own)
     if not missing:
         return
-    text_encoder = instantiate(config.model.text_encoder).to(_device())
+    text_encoder = build(config.model.text_encoder).to(_device())
     with progress("Encoding prompts", len(own), done=len(own) - len(missing)) as advance:
         for key, sample in missing:
             encoded.cache.write(key, encode_prompts(sample, encoded.sizes, text_encoder))

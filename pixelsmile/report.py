@@ -44,6 +44,7 @@ def _show(measured: Measured) -> str:
 def say_where_to_look(console: Console, run: Path) -> None:
     """Print what there is to see."""
     console.print(f"Adapter       {run / 'lora'}", highlight=False)
-    console.print(f"Samples       {run / 'samples.png'}", highlight=False)
+    if (run / "samples.png").exists():  # only a validated run has some
+        console.print(f"Samples       {run / 'samples.png'}", highlight=False)
     console.print(f"Numbers       {run / 'metrics.json'}", highlight=False)
     console.print("Curves        make tensorboard", highlight=False)

@@ -57,7 +57,7 @@ def _choose(config: DictConfig) -> tuple[Path, bool]:
     run = Path(config.resume)
     if not (run / "config.yaml").is_file():
         raise UserError(f"Nothing to resume: {run} holds no run. Start without resume=.")
-    return run, True
+    return run.resolve(), True  # the folder itself, or `latest` would come to point to `latest`
 
 
 def _point_to(run: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import diffusers
 import transformers
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from pixelsmile.building import build
 from pixelsmile.data.cache import TensorCache, folder_fingerprint
 from pixelsmile.data.crops import Resize
 from pixelsmile.data.datamodule import TripletDataModule
@@ -23,6 +23,7 @@ from pixelsmile.data.splits import Faces
 from pixelsmile.errors import UserError
 from pixelsmile.models.sampler import sigma_schedule
 from pixelsmile.module import PixelSmile
+from pixelsmile.needed import need_all, weights_given
 from pixelsmile.ranks import own_place
 
 OmegaConf.register_new_resolver(
@@ -57,7 +58,7 @@ def encoded_set(config: DictConfig) -> EncodedSet:
         image_fingerprint=repr((autoencoder, _settings(model.encoder))),
         face_fingerprint=repr((autoencoder, _settings(model.recogniser))),
         prompt_fingerprint=repr(text),
-        locator=instantiate(model.detector),
+        locator=build(model.detector),
         faces_required=bool(config.loss.identity_weight),
         digest=FileMemory(file_digest, cache.folder / "digests.json"),
     )
@@ -65,7 +66,8 @@ def encoded_set(config: DictConfig) -> EncodedSet:
 
 def _settings(node: DictConfig, *subfolders: str) -> tuple[Any, ...]:
     """Return a part's settings and the fingerprint of its weights, which may have moved."""
-    settings = OmegaConf.to_container(node, resolve=True)
+    with weights_given():
+        settings = OmegaConf.to_container(node, resolve=True)
     assert isinstance(settings, dict)
     place = Path(settings.pop("folder", None) or settings.pop("file"))
     weights = [folder_fingerprint(place / name) for name in subfolders or ("",)]
@@ -98,23 +100,40 @@ def build_datamodule(config: DictConfig, faces: Faces, encoded: EncodedSet) -> T
     )
 
 
+def check_parts(config: DictConfig) -> None:
+    """Refuse what no module can be built of, before hours of preparation.
+
+    Raises:
+        UserError: If weights or a package are missing, or a loss makes no sense.
+    """
+    need_all(config)
+    encoded_set(config)
+    build(config.loss.triplet)
+    build(config.loss.identity)
+    _optimizer(config.model.optimizer)
+
+
 def build_module(config: DictConfig) -> PixelSmile:
-    """Return the module with all its frozen parts."""
+    """Return the module with all its frozen parts.
+
+    Raises:
+        UserError: If weights or a package are missing, or a setting of a part makes no sense.
+    """
     model, loss = config.model, config.loss
-    noise_levels = instantiate(model.noise_levels)
+    noise_levels = build(model.noise_levels)
     tokens = (model.sizes.image // 16) ** 2
     return PixelSmile(
-        backbone=instantiate(model.backbone),
-        autoencoder=instantiate(model.autoencoder).without_encoder().in_parts(**model.decoding),
-        encoder=instantiate(model.encoder),
-        recogniser=instantiate(model.recogniser),
-        scorer=instantiate(model.scorer),
-        triplet=instantiate(loss.triplet),
-        identity=instantiate(loss.identity),
+        backbone=build(model.backbone),
+        autoencoder=build(model.autoencoder).without_encoder().in_parts(**model.decoding),
+        encoder=build(model.encoder),
+        recogniser=build(model.recogniser),
+        scorer=build(model.scorer),
+        triplet=build(loss.triplet),
+        identity=build(loss.identity),
         triplet_weight=loss.triplet_weight,
         identity_weight=loss.identity_weight,
         optimizer=_optimizer(model.optimizer),
-        scheduler=instantiate(model.scheduler),
+        scheduler=build(model.scheduler),
         sigmas=sigma_schedule(noise_levels, model.num_steps, tokens),
         strengths=tuple(model.strengths),
         seed=config.seed,
@@ -124,7 +143,7 @@ def build_module(config: DictConfig) -> PixelSmile:
 def _optimizer(node: DictConfig) -> Any:
     """Return the optimizer's constructor, or say which package it lives in."""
     try:
-        return instantiate(node)
+        return build(node)
     except InstantiationException as error:
         package = node._target_.partition(".")[0]
         if importlib.util.find_spec(package) is not None:

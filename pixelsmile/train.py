@@ -1,27 +1,26 @@
 """Train one adapter, from data to report: `python -m pixelsmile.train domain=anime`."""
 
-import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from pixelsmile.baseline import measure_start
+from pixelsmile.building import build
 from pixelsmile.callbacks import (
     AdapterAverage,
     SampleSheet,
     StepBar,
     ValidationPictures,
 )
-from pixelsmile.ceiling import measure_ceiling
 from pixelsmile.checkpoints import RunCheckpoints, WholeCheckpointIO
 from pixelsmile.command import EndedError, command
 from pixelsmile.data.cache import TensorCache
@@ -38,7 +37,7 @@ from pixelsmile.report import results_table, say_where_to_look, write_json
 from pixelsmile.runs import CHECKPOINTS, open_run
 from pixelsmile.scoring import Measured
 from pixelsmile.signals import Stopped, StopSignals
-from pixelsmile.stack import build_datamodule, build_module, encoded_set, quiet
+from pixelsmile.stack import build_datamodule, build_module, check_parts, quiet
 from pixelsmile.throughput import Throughput
 
 
@@ -52,8 +51,9 @@ def train(config: DictConfig) -> Path:
     quiet()
     with StopSignals() as stop, joined() as place, ExitStack() as opened:
         config.name = from_first(lambda: config.name)  # a default name has the time in it
-        encoded_set(config)  # refuses missing weights before anything is written
+        check_parts(config)  # before anything is written
         run, checkpoint = from_first(lambda: opened.enter_context(open_run(config)))
+        opened.enter_context(TensorCache(config.paths.cache).in_use())  # nobody prunes meanwhile
         with resumable(run) if place.is_first else nullcontext():
             return _train_in(run, checkpoint, config, stop)
 
@@ -73,20 +73,24 @@ def _train_in(run: Path, checkpoint: Path | None, config: DictConfig, stop: Stop
     sheet = SampleSheet(run / "samples.png", faces.val, encoded.sizes)
     trainer = build_trainer(config, run, data, stop, [sheet, *average])
 
-    scorer = module.scorer
-    assert scorer is not None  # a run always reports what it measured
-    ceiling = known(run / "ceiling.json", lambda: measure_ceiling(faces.val, encoded, scorer))
-    before = known(run / "before.json", lambda: validate(trainer, module, data))
+    scorer, before, after, ceiling = module.scorer, {}, {}, {}
+    if scorer is not None:
+        before, ceiling = measure_start(
+            run, config, faces.val, encoded, scorer, lambda: validate(trainer, module, data)
+        )
+    else:
+        console.print("model.scorer is null: this training is not validated.", highlight=False)
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
     for one in average:
         one.use(module)
-    if module.validated_step != trainer.global_step:
-        validate(trainer, module, data)
-    after = module.results
+    if scorer is not None:
+        again = module.validated_step != trainer.global_step
+        after = validate(trainer, module, data) if again else module.results
     save_adapter(module.backbone, run / "lora", training_facts(config, trainer.global_step))
-    if trainer.is_global_zero:
+    if trainer.is_global_zero:  # also without numbers: it marks the run as finished
         write_json(run / "metrics.json", {"before": before, "after": after, "ceiling": ceiling})
-    console.print(results_table(before, after, ceiling))
+    if scorer is not None:
+        console.print(results_table(before, after, ceiling))
     say_where_to_look(console, run)
     return run
 
@@ -94,7 +98,7 @@ def _train_in(run: Path, checkpoint: Path | None, config: DictConfig, stop: Stop
 def build_average(config: DictConfig) -> list[AdapterAverage]:
     """Return the average of the adapter, if the configuration asks for one."""
     node = OmegaConf.select(config, "average")
-    return [] if node is None else [instantiate(node)]
+    return [] if node is None else [build(node)]
 
 
 def build_trainer(
@@ -119,11 +123,12 @@ def build_trainer(
         stop=stop,
         max_skipped=training.max_skipped,
     )
-    return instantiate(
+    return build(
         config.trainer,
         max_steps=steps,
         max_epochs=-1,
         val_check_interval=config.trainer.val_check_interval * accumulated,
+        **({"limit_val_batches": 0} if config.model.scorer is None else {}),
         logger=TensorBoardLogger(run.parent, name=run.name, version=""),
         callbacks=[
             LearningRateMonitor(logging_interval="step"),
@@ -155,17 +160,6 @@ def num_steps(config: DictConfig, batches_per_epoch: int) -> int:
             f"{epochs}. Set one of them above 0."
         )
     return min(limits)
-
-
-def known(path: Path, measure: Callable[[], dict[str, Measured]]) -> dict[str, Measured]:
-    """Return what an earlier start of the run has measured, or measure and keep it.
-
-    All processes measure together, and the first keeps it.
-    """
-    if not from_first(path.is_file):
-        measured = measure()
-        from_first(lambda: write_json(path, measured))
-    return from_first(lambda: json.loads(path.read_text()))
 
 
 @contextmanager

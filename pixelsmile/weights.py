@@ -23,7 +23,8 @@ class Weight:
         source: Where it is published.
         licence: As published; read it before use.
         use: What the project does with it.
-        commands: Shell commands, with `{weights}` for `paths.weights`.
+        commands: Shell commands, with `{weights}` for `paths.weights`; none where nobody publishes
+            any.
     """
 
     name: str
@@ -118,6 +119,15 @@ WEIGHTS = (
             f"{_FACENET}/20180402-114759-vggface2.pt",
         ),
     ),
+    Weight(
+        name="judge of validation",
+        place="judge",
+        source="Nobody publishes one: train your own, see docs/judges.md, or say model.scorer=null "
+        "to train without validation",
+        licence="your own",
+        use="scores of the edits while training",
+        commands=(),
+    ),
 )
 
 
@@ -145,6 +155,8 @@ def how_to_get(path: str | Path) -> str:
     if row is None:
         return "check the paths of the model's configuration, or see `python -m pixelsmile.doctor`."
     weight, root = row
+    if not weight.commands:
+        return f"this is the place of the {weight.name}. {weight.source}."
     return (
         f"it belongs to {weight.name}, from {weight.source} ({weight.licence}). Get it with: "
         f"{weight.command(root)}"

@@ -112,7 +112,7 @@ def test_second_time_loads_no_model(prepared, sets, monkeypatch):
         raise AssertionError("Nothing is missing, so no model is needed.")
 
     config, _ = prepared
-    monkeypatch.setattr(prepare_module, "instantiate", refuse)
+    monkeypatch.setattr(prepare_module, "build", refuse)
     prepare(config, *sets)
 
 
@@ -420,14 +420,14 @@ def test_killed_processes_leave_a_cache_that_becomes_the_unbroken_one(tiny_stack
 def test_encoders_are_gone_after_preparing(fresh, monkeypatch):
     config, read = fresh
     made = []
-    instantiate = prepare_module.instantiate
+    build = prepare_module.build
 
     def watching(*args, **kwargs):
-        part = instantiate(*args, **kwargs)
+        part = build(*args, **kwargs)
         made.extend(weakref.ref(module) for module in part.modules())
         return part
 
-    monkeypatch.setattr(prepare_module, "instantiate", watching)
+    monkeypatch.setattr(prepare_module, "build", watching)
     encoded = prepare(config, *read())
     assert len(made) > 100
     assert [ref() for ref in made if ref() is not None] == []

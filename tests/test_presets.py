@@ -81,6 +81,9 @@ def test_mead_differs_from_the_paper_in_its_data(paper):
                 "loss.triplet_weight": 0.05,
                 "domain.name": "anime",
                 "domain.faces._target_": "pixelsmile.faces.anime.AnimeFaces",
+                "model.encoder._target_": "pixelsmile.models.encoders.transformers_clip_encoder",
+                "model.encoder.folder": "weights/DanbooruCLIP",
+                "model.encoder.architecture": None,
             },
         ),
     ],
@@ -93,6 +96,28 @@ def test_release_differs_from_the_paper_in_loss_domain_and_data(paper, release, 
     detector = {k for k in others if k.startswith(("domain.detector", "model.detector"))}
     assert bool(detector) == (config.domain.name == "anime")
     assert {k: v for k, v in others.items() if k not in detector} == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "folder"),
+    [
+        (["experiment=paper"], "weights/clip-vit-l-14/open_clip_model.safetensors"),
+        (["experiment=paper", "domain=anime"], "weights/DanbooruCLIP"),
+        (["experiment=[paper,hinge]", "domain=anime"], "weights/DanbooruCLIP"),
+        (
+            ["experiment=paper", "domain=anime", "model/encoder=clip_vit_l_14"],
+            "weights/clip-vit-l-14/open_clip_model.safetensors",
+        ),
+    ],
+)
+def test_images_are_compared_by_the_clip_of_their_domain_unless_another_is_asked_for(words, folder):
+    assert compose(*words, *GIVEN, *FILES).model.encoder.folder == folder
+
+
+def test_tiny_model_has_one_clip_for_both_domains():
+    human, anime = (compose(*GIVEN, f"domain={name}").model.encoder for name in ("human", "anime"))
+    assert human == anime
+    assert human.folder.endswith("faces/tiny/weights/clip")
 
 
 def test_paper_has_the_numbers_of_its_appendix(paper):

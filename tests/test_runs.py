@@ -125,6 +125,17 @@ def test_nothing_to_resume_is_refused(tmp_path):
         opened(tmp_path, resume=str(tmp_path))
 
 
+def test_latest_stands_for_the_run_that_it_points_to(tmp_path, monkeypatch):
+    run = make_run(tmp_path, "mine", step=3)
+    opened(tmp_path, resume=str(run))
+    for name in ("latest", "latest/"):
+        assert opened(tmp_path, resume=f"{tmp_path}/{name}") == (run, run / CHECKPOINTS / LAST)
+        assert (tmp_path / "latest").readlink().name == "mine"
+    monkeypatch.chdir(run)
+    assert opened(tmp_path, resume=".")[0] == run
+    assert (tmp_path / "latest").resolve() == run
+
+
 def test_auto_goes_on_with_the_newest_unfinished_run_of_that_name_and_domain(tmp_path):
     make_run(tmp_path, "human-20250101-000000", step=1)
     wanted = make_run(tmp_path, "human-20250102-000000", step=2)

@@ -9,8 +9,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import pixelsmile.train as train_module
 from pixelsmile.checkpoints import LAST
+from pixelsmile.data.cache import TensorCache
 from pixelsmile.errors import UserError
+from pixelsmile.inventory import prune
 from pixelsmile.models.backbone import Backbone
 from pixelsmile.runs import CHECKPOINTS
 from pixelsmile.scoring import METRIC_NAMES
@@ -80,7 +83,7 @@ def test_numbers_have_value_interval_and_n_before_after_and_at_the_ceiling(run):
         for measured in results.values():
             assert list(measured) == ["value", "low", "high", "n"]
             assert measured["low"] <= measured["value"] <= measured["high"]
-    assert metrics["before"] == json.loads((run / "before.json").read_text())
+    assert metrics["before"] == json.loads((run / "before.json").read_text())["numbers"]
     people, strengths = 1, 1  # above 0
     for when in ("before", "after"):
         assert metrics[when]["acc_12"]["n"] == people * 12
@@ -178,6 +181,38 @@ def test_run_with_a_checkpoint_is_not_written_over(run, config):
         (run / "set_aside.json").rename(run / "metrics.json")
 
 
+def test_training_without_a_scorer_measures_nothing_and_leaves_an_adapter(overrides, run, capsys):
+    """After the run whose data and cache it uses."""
+    words = ["name=unscored", f"trainer.max_steps={STEPS}", "model.scorer=null"]
+    bare = train(compose(*overrides, *words))
+    assert "model.scorer is null: this training is not validated." in capsys.readouterr().out
+    assert (bare / "lora" / "pytorch_lora_weights.safetensors").is_file()
+    assert json.loads((bare / "metrics.json").read_text()) == {
+        "before": {},
+        "after": {},
+        "ceiling": {},
+    }
+    assert not (bare / "before.json").exists()
+    states = [
+        torch.load(folder / CHECKPOINTS / LAST, weights_only=True)["state_dict"]
+        for folder in (bare, run)
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_nobody_prunes_the_cache_of_a_training(overrides, monkeypatch):
+    def prune_meanwhile(run, checkpoint, config, stop):
+        with pytest.raises(UserError, match="is in use by a preparation or a training"):
+            prune(TensorCache(config.paths.cache))
+        return run
+
+    monkeypatch.setattr(train_module, "_train_in", prune_meanwhile)
+    folder = train(compose(*overrides, "name=watched"))
+    assert folder.name == "watched"
+    prune(TensorCache(compose(*overrides, "name=watched").paths.cache), dry_run=True)
+
+
 def test_finished_run_can_be_trained_further(run, overrides, board):
     """The last test: it changes the run."""
     assert train(compose(*overrides, f"resume={run}", f"trainer.max_steps={STEPS + 1}")) == run
@@ -185,5 +220,5 @@ def test_finished_run_can_be_trained_further(run, overrides, board):
     assert state["global_step"] == STEPS + 1
     assert state["validation"]["step"] == STEPS + 1
     metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["before"] == json.loads((run / "before.json").read_text())
+    assert metrics["before"] == json.loads((run / "before.json").read_text())["numbers"]
     assert metrics["after"] == state["validation"]["results"]

@@ -32,7 +32,7 @@ def places(node):
 def test_every_path_of_the_real_model_is_in_the_table(overrides):
     config = compose("name=x", "model=qwen_image_edit_2511", "paths.weights=/w w", *overrides)
     OmegaConf.resolve(config)
-    found = set(places(config.model)) - {"/w w/judge"}
+    found = set(places(config.model))
     assert len(found) > 5
     for place in found:
         row = known(place)
@@ -44,6 +44,9 @@ def test_table_is_complete_and_its_commands_put_files_where_the_configs_look():
     assert len({weight.place for weight in WEIGHTS}) == len(WEIGHTS)
     for weight in WEIGHTS:
         assert all((weight.name, weight.source, weight.licence, weight.use)), weight
+        if not weight.commands:
+            assert weight.name == "judge of validation"  # nobody publishes one
+            continue
         assert re.search(r"https://\S+", weight.source), weight
         command = weight.command("/some where")
         assert "'/some where'" in command

@@ -141,7 +141,7 @@ class TensorCache:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Hold the folder while entries are added; any number of processes may.
+        """Hold the folder while entries are added or read; any number of processes may.
 
         Whoever finds it unused first removes the pieces that killed writers left.
         """
@@ -158,12 +158,14 @@ class TensorCache:
         """Hold the folder while entries are removed.
 
         Raises:
-            UserError: If entries are being added.
+            UserError: If entries are being added, or a training reads them.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("a") as lock:
             if not _locked(lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                raise UserError(f"{self.folder} is being filled: wait until that has ended.")
+                raise UserError(
+                    f"{self.folder} is in use by a preparation or a training: wait for its end."
+                )
             yield
 
     @contextmanager

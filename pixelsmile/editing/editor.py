@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
+from pixelsmile.building import build
 from pixelsmile.editing import loading
 from pixelsmile.editing.engine import Engine
 from pixelsmile.editing.rows import weights_of
@@ -117,9 +117,9 @@ class ExpressionEditor(Engine):
             denoiser.transformer.compile_repeated_blocks()
         return cls(
             denoiser,
-            instantiate(model.autoencoder, **kind),
-            instantiate(model.text_encoder, **kind),
-            instantiate(model.noise_levels),
+            build(model.autoencoder, **kind),
+            build(model.text_encoder, **kind),
+            build(model.noise_levels),
             domain=config.domain.name,
             image_size=model.sizes.image,
             num_steps=model.num_steps,

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from pixelsmile.building import build
 from pixelsmile.errors import UserError
 from pixelsmile.judges.base import Judge
 
@@ -35,15 +34,7 @@ def build_judge(config: DictConfig, ledger: Path | None = None) -> Judge:
         name = sorted(missing)[0].removeprefix("judge.")
         raise UserError(f"Set judge.{name}=... for this judge.")
     more = {"ledger": ledger} if ledger is not None and "ledger" in config else {}
-    try:
-        return instantiate(config, **more)
-    except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, UserError):
-                raise cause from None
-            cause = cause.__cause__
-        raise
+    return build(config, **more)
 
 
 def _names(node: Any) -> list[str]:

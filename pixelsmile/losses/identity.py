@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelsmile.errors import UserError
+
 
 class IdentityLoss(nn.Module):
     r"""Keep the generated faces recognisable as their targets.
@@ -39,7 +41,7 @@ class IdentityLoss(nn.Module):
     def __init__(self, max_sigma: float | None = 0.6) -> None:
         super().__init__()
         if max_sigma is not None and not 0 < max_sigma <= 1:
-            raise ValueError(
+            raise UserError(
                 f"max_sigma is {max_sigma}: choose a noise level in (0, 1], or null to count all."
             )
         self.max_sigma = max_sigma

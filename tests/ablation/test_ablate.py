@@ -72,6 +72,34 @@ def test_base_is_measured_once_a_seed_and_the_ceiling_once(stubbed, tmp_path):
     }
 
 
+def test_numbers_that_a_run_measured_anew_replace_the_shared_ones(stubbed, tmp_path):
+    _, words = stubbed
+    words = [*words[:2], "seeds=1"]
+    start(*words, "rows=[full]")
+    shared = tmp_path / "out" / "base" / "anime-s0-before.json"
+    assert json.loads(shared.read_text()) == "anime-full-s0"
+    own = tmp_path / "out" / "anime-hinge-s0" / "before.json"
+    own.parent.mkdir()
+    own.write_text('"other settings"')
+    start(*words, "rows=[hinge]")
+    assert json.loads(shared.read_text()) == "other settings"
+
+
+def test_ablation_without_scores_is_refused(stubbed):
+    done, words = stubbed
+    with pytest.raises(UserError, match=r"model\.scorer is null, and an ablation compares scores"):
+        start(*words, "model.scorer=null")
+    assert not done
+
+
+def test_missing_weights_are_said_before_anything_is_prepared(stubbed, monkeypatch, tmp_path):
+    done, words = stubbed
+    monkeypatch.setattr(command, "prepare_runs", lambda runs: done.append("prepared"))
+    with pytest.raises(UserError, match=r"No weights at .*transformer"):
+        start(*words, f"model.backbone.folder={tmp_path / 'transformer'}")
+    assert not done
+
+
 def test_results_are_mean_and_spread_over_seeds_beside_the_paper(stubbed, tmp_path):
     _, words = stubbed
     start(*words[:2], "rows=[full]", "seeds=2")
@@ -223,6 +251,9 @@ def test_rows_are_trained_and_measured_on_the_same_people(tmp_path, tiny_stack, 
         json.loads((out / f"human-{r}-s0" / "metrics.json").read_text()) for r in ("mead", "full")
     ]
     assert read[0]["before"] == read[1]["before"]
+    for name in ("before.json", "ceiling.json"):  # the second run took them from the first
+        shared = [(out / f"human-{r}-s0" / name).read_bytes() for r in ("mead", "full")]
+        assert shared[0] == shared[1]
     assert len(list((tmp_path / "data").rglob("*.mp4"))) == 1 + 7 * 3
     assert collect(out) == results
     table = Console(width=200, record=True)

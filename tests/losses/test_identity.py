@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from pixelsmile.errors import UserError
 from pixelsmile.losses import IdentityLoss
 
 
@@ -104,7 +105,7 @@ def test_an_empty_batch_and_a_fully_gated_one_cost_nothing(embeddings):
 
 @pytest.mark.parametrize("max_sigma", [0, -0.1, 1.5, 600])
 def test_a_gate_outside_0_to_1_is_refused(max_sigma):
-    with pytest.raises(ValueError, match=rf"max_sigma is {max_sigma}: .* or null to count all"):
+    with pytest.raises(UserError, match=rf"max_sigma is {max_sigma}: .* or null to count all"):
         IdentityLoss(max_sigma)
 
 
