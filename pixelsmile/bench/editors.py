@@ -18,6 +18,7 @@ from PIL import Image
 
 from pixelsmile.bench.tasks import Task, safe_name
 from pixelsmile.data.crops import Resize
+from pixelsmile.data.decoding import seen
 from pixelsmile.data.faults import BadItemError
 from pixelsmile.data.samples import open_image, readable
 from pixelsmile.data.squares import load_picture, place
@@ -216,7 +217,8 @@ class FolderEditor:
         path = self.folder / names[0]
         try:
             with readable(path, broken="make it again.") as image:
-                kind, picture = image.format, image.convert("RGB")  # which reads it to its end
+                image.load()
+                kind, picture = image.format, seen(image)
         except BadItemError as error:
             return Unreadable(str(error))
         return path.read_bytes() if kind == "PNG" else png_bytes(picture)
