@@ -189,6 +189,7 @@ def test_page_of_one_row_has_the_protocol_and_leaves_what_was_not_run_open(tmp_p
 def test_loss_with_dashes_in_its_name_is_a_row_like_any_other(stubbed, tmp_path, monkeypatch):
     done, words = stubbed
     monkeypatch.setattr(command, "_composed", lambda run: None)  # there is no such config
+    monkeypatch.setattr(command, "check_parts", lambda config: None)
     own = [*words[:2], "loss=my-own-loss", "seeds=2"]
     results = ablate(compose_ablate(*words[:2], "seeds=2"), own)
     assert done == ["anime-my-own-loss-s0", "anime-my-own-loss-s1"]
