@@ -112,7 +112,7 @@ def test_a_paid_judge_without_a_place_for_its_answers_is_refused(server):
 
 
 def attempt(outcome, usage=None, raw=""):
-    return Attempt("x", outcome=outcome, raw=raw, usage=usage)
+    return Attempt("x", "judge", outcome, raw, usage=usage)
 
 
 def test_totals_count_every_attempt_and_say_what_is_not_known():
