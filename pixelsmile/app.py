@@ -17,7 +17,7 @@ from pixelsmile.editing.calibration import Calibration, Measured, calibration_fi
 from pixelsmile.editing.framing import Framing
 from pixelsmile.editing.loading import weights_identity
 from pixelsmile.editing.reading import read_picture
-from pixelsmile.editing.settings import lora_note, plain
+from pixelsmile.editing.settings import editor_options, lora_note, plain
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import DOMAINS
 from pixelsmile.lora.files import find_file
@@ -97,15 +97,7 @@ def make_editor(config: DictConfig, domain: str) -> ExpressionEditor:
     """Return the editor of a domain, with its LoRA if one is named."""
     own = OmegaConf.create({"domain": config.domains[domain].domain, "model": config.model})
     own.paths = config.paths
-    return ExpressionEditor.from_config(
-        own,
-        lora=config.lora[domain],
-        device=config.device,
-        dtype=config.dtype,
-        batch_size=config.batch_size,
-        offload=config.offload,
-        compile=config.compile,
-    )
+    return ExpressionEditor.from_config(own, lora=config.lora[domain], **editor_options(config))
 
 
 def find_calibrations(config: DictConfig) -> Iterator[tuple[str, Calibration]]:

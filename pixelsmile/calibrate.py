@@ -26,6 +26,7 @@ from pixelsmile.editing.curve_picture import curves_png
 from pixelsmile.editing.curves import fit_curve
 from pixelsmile.editing.linearity import linearity, linearity_table, measured_facts
 from pixelsmile.editing.measuring import CurveReader
+from pixelsmile.editing.settings import editor_options
 from pixelsmile.errors import UserError
 from pixelsmile.expressions import EXPRESSIONS
 from pixelsmile.files import whole_file
@@ -50,15 +51,7 @@ def calibrate(config: DictConfig) -> Path:
         raise UserError(f"levels ends at {levels[-1]:g}: perceived intensities lie in 0 to 1.")
     if type(config.saturation) not in (int, float) or not 0 < config.saturation <= 1:
         raise UserError(f"saturation={config.saturation}: give a share above 0 and at most 1.")
-    editor = ExpressionEditor.from_config(
-        config,
-        lora=config.lora,
-        device=config.device,
-        dtype=config.dtype,
-        batch_size=config.batch_size,
-        offload=config.offload,
-        compile=config.compile,
-    )
+    editor = ExpressionEditor.from_config(config, lora=config.lora, **editor_options(config))
     people: People = call_reader(config, "people")
     reader = _reader(config, editor)
 

@@ -26,7 +26,7 @@ from pixelsmile.editing.levels import Judged, Levels, Perceived, Strengths
 from pixelsmile.editing.loading import choose, weights_identity
 from pixelsmile.editing.plans import Job
 from pixelsmile.editing.requests import read_mixes, read_strengths, read_target
-from pixelsmile.editing.settings import Settings, lora_note, model_facts, plain
+from pixelsmile.editing.settings import Settings, editor_options, lora_note, model_facts, plain
 from pixelsmile.errors import UserError
 from pixelsmile.progress import Advance, progress
 from pixelsmile.stack import quiet
@@ -56,11 +56,7 @@ def build_batch(config: DictConfig, console: Console) -> Batch:
         ExpressionEditor.from_config,
         config,
         lora=config.lora,
-        device=config.device,
-        dtype=config.dtype,
-        batch_size=config.batch_size,
-        offload=config.offload,
-        compile=config.compile,
+        **editor_options(config),
     )
     return Batch(
         load,

@@ -20,7 +20,7 @@ from pixelsmile.bench.folder import BenchFolder
 from pixelsmile.bench.tasks import Task
 from pixelsmile.data.samples import open_image
 from pixelsmile.errors import UserError
-from pixelsmile.judges.ledger import LineFile, parse_lines
+from pixelsmile.judges.lines import LineFile, read_lines
 from pixelsmile.models.detectors import Detector
 from pixelsmile.progress import progress
 
@@ -116,10 +116,9 @@ def digest(path: Path) -> str:
 def read_rows(path: Path) -> dict[str, Row]:
     """Return the rows of a file by key; a torn last line is none."""
     try:
-        data = path.read_bytes()
+        return {row["key"]: row for row in read_lines(path)}
     except FileNotFoundError:
         return {}
-    return {row["key"]: row for row in parse_lines(data[: data.rfind(b"\n") + 1], path)}
 
 
 def points_key(landmarks: dict[str, Any], task: Task, image: str) -> str:

@@ -72,11 +72,7 @@ def read_mead(
     Raises:
         UserError: If nothing is there, or an item is bad and `on_error` stops.
     """
-    if domain != "human":
-        raise UserError(f"data=mead shows people, and domain={domain}: say domain=human.")
-    for key, value in (("frames", frames), ("clips", clips)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise UserError(f"data.{key}={value}: give a number from 1 up.")
+    _check(domain, frames, clips)
     faults = Faults(on_error)
     root = Path(root)
     found = list(find_clips(root, faults, clips=clips, follow_links=follow_links))
@@ -104,6 +100,14 @@ def read_mead(
         )
     chosen = _any_two(train, root, faults) if pairs is None else pairs
     return pair_up(train, held_out, chosen, faults)
+
+
+def _check(domain: str, frames: Any, clips: Any) -> None:
+    if domain != "human":
+        raise UserError(f"data=mead shows people, and domain={domain}: say domain=human.")
+    for key, value in (("frames", frames), ("clips", clips)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UserError(f"data.{key}={value}: give a number from 1 up.")
 
 
 def find_clips(

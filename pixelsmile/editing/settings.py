@@ -121,6 +121,11 @@ def model_facts(config: DictConfig, weights: str) -> dict[str, Any]:
     }
 
 
+def editor_options(config: DictConfig) -> dict[str, Any]:
+    """Return where and how an editor runs, as `ExpressionEditor.from_config` takes it."""
+    return {key: config[key] for key in ("device", "dtype", "batch_size", "offload", "compile")}
+
+
 def lora_note(lora: str | Path | None, domain: str) -> str | None:
     """Return a sentence where a LoRA was trained for the other domain, or there is none."""
     if lora is None:

@@ -26,7 +26,8 @@ from pixelsmile.judges.base import (
     load_picture,
     named_scores,
 )
-from pixelsmile.judges.ledger import Ledger, Row, now
+from pixelsmile.judges.ledger import Ledger, now
+from pixelsmile.judges.lines import Row
 from pixelsmile.judges.local import WEIGHTS_FILE, LocalJudge
 from pixelsmile.judges.parsing import Parsed
 

@@ -19,7 +19,8 @@ from pixelsmile.judges.base import (
     load_picture,
     named_scores,
 )
-from pixelsmile.judges.ledger import OK, REFUSED, UNREADABLE, Attempt, Ledger, Row, now
+from pixelsmile.judges.ledger import OK, REFUSED, UNREADABLE, Attempt, Ledger, now
+from pixelsmile.judges.lines import Row
 from pixelsmile.judges.pace import Gate, Pace, backoff
 from pixelsmile.judges.parsing import Parsed, parse_scores
 from pixelsmile.judges.services import CallError, Question, Reply, Service

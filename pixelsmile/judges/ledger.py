@@ -6,8 +6,6 @@ one when its outcome is known. So whatever stops the process, every question is 
 attempt without an outcome was sent, and what it cost never reached us.
 """
 
-import fcntl
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -16,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pixelsmile.errors import UserError, naming
+from pixelsmile.errors import UserError
 from pixelsmile.judges.base import Scores, Usage, judge_key
-
-Row = dict[str, Any]
+from pixelsmile.judges.lines import LineFile, Row, read_lines
 
 OK, UNREADABLE, REFUSED = "ok", "unreadable", "refused"
 """Outcomes of attempts that brought an answer; all others are failures, see `remote`."""
@@ -126,78 +123,6 @@ class Ledger:
         attempt.outcome, attempt.raw, attempt.reason, attempt.usage = outcome, raw, reason, usage
 
 
-class LineFile:
-    """A file of JSON objects, one a line, that only grows.
-
-    A line that a crash has torn is at the end, and is cut off when the file is next opened.
-
-    Args:
-        path: Made with its folders where it is missing.
-
-    Raises:
-        UserError: If another process has it open for writing, or a whole line is damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: name a file, such as {path / 'judge.jsonl'}.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b", buffering=0)
-        try:
-            self._lock()
-            self._file.seek(0)
-            data = self._file.readall()
-            whole = data[: data.rfind(b"\n") + 1]
-            self.rows = parse_lines(whole, path)
-            self._mend(data[len(whole) :], len(whole))
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"Another process is writing {self.path}: wait for it, or choose another folder."
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-
-    def _mend(self, tail: bytes, length: int) -> None:
-        """Give a whole last line its line break; cut off a torn one."""
-        if tail and (row := _row(tail)) is not None:
-            self._write(b"\n", length + len(tail))
-            self.rows.append(row)
-        elif tail:
-            self._file.truncate(length)
-
-    def append(self, rows: Iterable[Row]) -> None:
-        """Add lines; they are on disk when this returns, all or, on a full disk, none.
-
-        Raises:
-            OSError: If they cannot be written; it names the file.
-        """
-        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        if text:
-            self._write(text.encode(), os.fstat(self._file.fileno()).st_size)
-
-    def _write(self, data: bytes, length: int) -> None:
-        with naming(self.path):
-            try:
-                while data:
-                    data = data[self._file.write(data) :]
-                os.fsync(self._file.fileno())
-            except OSError:
-                self._file.truncate(length)
-                raise
-
-    def close(self) -> None:
-        """Release the file and its lock."""
-        self._file.close()
-
-
 def attempts_path(path: Path) -> Path:
     """Return the file of the attempts that belongs to a file of answers."""
     return path.with_name(f"{path.stem}.attempts{path.suffix}")
@@ -208,32 +133,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def parse_lines(data: bytes, path: Path) -> list[Row]:
-    """Return the objects of whole lines.
-
-    Raises:
-        UserError: If a line is not a JSON object; it names file and line.
-    """
-    rows = []
-    for number, line in enumerate(data.splitlines(), 1):
-        row = _row(line)
-        if row is None:
-            raise UserError(
-                f"{path}, line {number} is damaged: delete that line and run again; what it held "
-                "is asked for once more."
-            )
-        rows.append(row)
-    return rows
-
-
-def _row(line: bytes) -> Row | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None
-
-
 def read_answers(path: str | os.PathLike[str]) -> dict[str, Row]:
     """Return the final answers of a file by key, in its order; also while others write to it.
 
@@ -242,22 +141,21 @@ def read_answers(path: str | os.PathLike[str]) -> dict[str, Row]:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        rows = read_lines(path)
     except FileNotFoundError:
         raise UserError(
             f"No answers of a judge in {path}: judge first, or name the file."
         ) from None
-    return answers_by_key(parse_lines(data[: data.rfind(b"\n") + 1], path), path)
+    return answers_by_key(rows, path)
 
 
 def read_attempts(path: str | os.PathLike[str]) -> dict[str, list[Attempt]]:
     """Return the attempts that belong to a file of answers, by key; none where nothing was paid."""
     file = attempts_path(Path(path))
     try:
-        data = file.read_bytes()
+        return attempts_by_key(read_lines(file))
     except FileNotFoundError:
         return {}
-    return attempts_by_key(parse_lines(data[: data.rfind(b"\n") + 1], file))
 
 
 def answers_by_key(rows: Iterable[Row], path: Path) -> dict[str, Row]:
