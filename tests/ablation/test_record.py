@@ -7,7 +7,10 @@ import re
 import pytest
 
 from pixelsmile.ablate import report
+from pixelsmile.ablation.document import page, read_notes
+from pixelsmile.ablation.plan import settings
 from pixelsmile.ablation.record import joined, write_record
+from pixelsmile.command import CONFIG_FOLDER
 from pixelsmile.errors import UserError
 from tests.ablation.small import compose_ablate, result, write_run
 
@@ -68,3 +71,12 @@ def test_page_grows_by_the_runs_of_each_machine(tmp_path):
     report(compose_ablate(f"out={tmp_path / 'none'}", *words))
     assert (tmp_path / "page.md").read_text() == page
     assert len(json.loads((tmp_path / "page.json").read_text())["runs"]) == 4  # with the base
+
+
+def test_the_page_in_docs_is_made_from_the_record_beside_it_under_the_protocol_in_configs():
+    docs, config = CONFIG_FOLDER.parent / "docs", compose_ablate()
+    recorded = json.loads((docs / "ablation.json").read_text())["settings"]
+    assert recorded == settings(config, [])
+    results = joined(docs / "ablation.json", recorded, [])
+    notes = read_notes(docs / "ablation_notes.yaml")
+    assert page(config, results, notes) == (docs / "ablation.md").read_text(encoding="utf-8")
