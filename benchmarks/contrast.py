@@ -1,17 +1,19 @@
-"""Does the contrast pull where the flow loss pulls? By noise level, for the three triplet terms.
+"""Do contrast and identity loss pull where the flow loss pulls? By noise level.
 
     python benchmarks/contrast.py --lora runs/latest/lora --domain human
 
 For an adapter as it is (the untrained one without `--lora`), the gradient of each loss on the
 adapter is averaged over the same batches at one noise level. Shown are the norm of the weighted
-contrast's gradient beside that of the flow loss, and the cosine between the two: near 0 the
-contrast asks for something that the flow loss does not care about, below 0 for its opposite.
+gradient of each triplet term and of the identity loss beside that of the flow loss, and the cosine
+between the two: near 0 it asks for something that the flow loss does not care about, below 0 for
+its opposite. The identity loss is gated by noise level and 0 above.
 """
 
 import argparse
 import tempfile
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -42,13 +44,14 @@ def parts(domain: str, people: int, batches: int) -> tuple[PixelSmile, list[Trip
         faces = read_data(config)
         data = build_datamodule(config, faces, prepare(config, *faces.needed))
         module = build_module(config).train()
-        module.identity_weight = 0.0
         return module, list(islice(data.train_dataloader(), batches))
 
 
 def gradient(module: PixelSmile, value: Tensor) -> Tensor:
-    """Return a loss's gradient on the adapter, one vector."""
+    """Return a loss's gradient on the adapter, one vector; 0 for a loss that did not count."""
     parameters = module.backbone.adapter_parameters()
+    if not value.requires_grad:  # the identity loss above its gate
+        return torch.zeros(sum(p.numel() for p in parameters))
     found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
     return torch.cat(
         [
@@ -58,15 +61,35 @@ def gradient(module: PixelSmile, value: Tensor) -> Tensor:
     )
 
 
-def compare(module: PixelSmile, batches: list[TripletBatch], level: float) -> tuple[float, float]:
-    """Return the norm of the weighted contrast's gradient over the flow's, and their cosine."""
-    flow = contrast = torch.zeros(())
+class Gradients(NamedTuple):
+    """Summed over batches, each (parameters of the adapter,) and weighted."""
+
+    flow: Tensor
+    contrast: Tensor
+    identity: Tensor
+
+
+def measure(module: PixelSmile, batches: list[TripletBatch], level: float) -> Gradients:
+    """Return the gradients of the three losses at a noise level."""
+    found = Gradients(*(torch.zeros(()),) * 3)
+    weights = (1.0, module.triplet_weight, module.identity_weight)
     for batch in batches:
         terms, _ = module.terms(batch._replace(uniform=torch.full_like(batch.uniform, level)))
-        flow = flow + gradient(module, terms.flow)
-        contrast = contrast + module.triplet_weight * gradient(module, terms.triplet)
-    share = float(contrast.norm() / flow.norm())
-    return share, float(torch.cosine_similarity(flow, contrast, dim=0))
+        found = Gradients(
+            *(
+                total + weight * gradient(module, value)
+                for total, weight, value in zip(found, weights, terms, strict=True)
+            )
+        )
+    return found
+
+
+def cell(flow: Tensor, other: Tensor) -> str:
+    """Return the norm of a gradient over the flow's, and their cosine."""
+    if not other.any():
+        return "0"
+    share = float(other.norm() / flow.norm())
+    return f"{share:.2f} ({float(torch.cosine_similarity(flow, other, dim=0)):+.2f})"
 
 
 def main() -> None:
@@ -82,17 +105,17 @@ def main() -> None:
     if arguments.lora is not None:
         module.backbone.load_adapter(arguments.lora)
     table = Table(title=f"{arguments.domain}: gradient norm over the flow's (cosine with it)")
-    for name in ("noise level", *TERMS):
+    for name in ("noise level", *TERMS, "identity"):
         table.add_column(name, justify="right")
     with progress("Comparing gradients", len(LEVELS) * len(TERMS)) as advance:
         for level in LEVELS:
             cells = []
             for term in TERMS.values():
                 module.triplet = SymmetricTripletLoss(term)
-                share, cosine = compare(module, batches, level)
-                cells.append(f"{share:.2f} ({cosine:+.2f})")
+                found = measure(module, batches, level)
+                cells.append(cell(found.flow, found.contrast))
                 advance(1)
-            table.add_row(f"{level}", *cells)
+            table.add_row(f"{level}", *cells, cell(found.flow, found.identity))
     Console().print(table)
 
 
