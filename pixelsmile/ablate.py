@@ -246,6 +246,7 @@ def report(config: DictConfig) -> None:
         UserError: As `joined` and `read_notes`; or if there is neither a record nor a finished run,
             so that a page of findings is not replaced by one without any.
     """
+    quiet()
     out, record = Path(config.out), Path(config.record)
     notes = read_notes(config.notes)
     found = collect(out)

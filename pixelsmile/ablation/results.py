@@ -12,6 +12,7 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pixelsmile.ablation.rows import TABLE_3, Row, known_row
+from pixelsmile.progress import progress
 from pixelsmile.scoring import METRIC_NAMES
 
 EARLY_LOSS = "early_loss"
@@ -60,7 +61,12 @@ def run_name(domain: str, row: str, seed: int) -> str:
 
 def collect(out: Path) -> list[Result]:
     """Return all finished runs in the order of the table; the base counts as a row of its own."""
-    return in_order(result for folder in sorted(out.glob("*-s*")) for result in _read(folder))
+    folders, results = sorted(out.glob("*-s*")), []
+    with progress("Reading runs", len(folders)) as advance:
+        for folder in folders:
+            results += _read(folder)
+            advance(1)
+    return in_order(results)
 
 
 def in_order(results: Iterable[Result]) -> list[Result]:

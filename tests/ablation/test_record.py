@@ -1,10 +1,12 @@
 """The record behind the page: runs of several machines and days meet in it."""
 
 import json
+import logging
 import math
 import re
 
 import pytest
+from torch.utils.tensorboard import SummaryWriter
 
 from pixelsmile.ablate import report
 from pixelsmile.ablation.document import page, read_notes
@@ -71,6 +73,19 @@ def test_page_grows_by_the_runs_of_each_machine(tmp_path):
     report(compose_ablate(f"out={tmp_path / 'none'}", *words))
     assert (tmp_path / "page.md").read_text() == page
     assert len(json.loads((tmp_path / "page.json").read_text())["runs"]) == 4  # with the base
+
+
+def test_report_shows_its_progress_and_no_notes_of_libraries(tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO)  # as Hydra sets it, with a handler, for every command
+    write_run(tmp_path / "human-full-s0", 0.5)
+    with SummaryWriter(tmp_path / "human-full-s0") as board:
+        board.add_scalar("train/loss", 0.25, 1)
+    words = [f"document={tmp_path / 'page.md'}", f"record={tmp_path / 'page.json'}", "notes=none"]
+    report(compose_ablate(f"out={tmp_path}", *words))
+    assert "Reading runs: 1/1" in capsys.readouterr().out
+    _, run = json.loads((tmp_path / "page.json").read_text())["runs"]
+    assert run["values"]["early_loss"] == 0.25
+    assert not caplog.records
 
 
 def test_the_page_in_docs_is_made_from_the_record_beside_it_under_the_protocol_in_configs():
