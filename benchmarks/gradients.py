@@ -1,6 +1,6 @@
 """Do contrast and identity loss pull where the flow loss pulls? By noise level.
 
-    python benchmarks/contrast.py --lora runs/latest/lora --domain human
+    python benchmarks/gradients.py --lora runs/latest/lora --domain human
 
 For an adapter as it is (the untrained one without `--lora`), the gradient of each loss on the
 adapter is averaged over the same batches at one noise level. Shown are the norm of the weighted
@@ -13,7 +13,6 @@ import argparse
 import tempfile
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -31,7 +30,8 @@ from pixelsmile.progress import progress
 from pixelsmile.stack import build_datamodule, build_module, quiet
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
-TERMS = {"InfoNCE": info_nce, "hinge": hinge, "log-ratio": log_ratio}
+TERMS = {"InfoNCE": info_nce, "hinge": hinge, "log-ratio": log_ratio, "identity": None}
+"""The triplet term of a column; none in that of the identity loss."""
 
 
 def parts(domain: str, people: int, batches: int) -> tuple[PixelSmile, list[TripletBatch]]:
@@ -40,7 +40,7 @@ def parts(domain: str, people: int, batches: int) -> tuple[PixelSmile, list[Trip
         places = [f"paths.{name}={Path(folder) / name}" for name in ("runs", "data", "cache")]
         few = [f"data.files.train_identities={people}", "data.files.val_identities=1"]
         with initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-            config = compose("train", ["name=contrast", f"domain={domain}", *places, *few])
+            config = compose("train", ["name=gradients", f"domain={domain}", *places, *few])
         faces = read_data(config)
         data = build_datamodule(config, faces, prepare(config, *faces.needed))
         module = build_module(config).train()
@@ -61,31 +61,14 @@ def gradient(module: PixelSmile, value: Tensor) -> Tensor:
     )
 
 
-class Gradients(NamedTuple):
-    """Summed over batches, each (parameters of the adapter,) and weighted."""
-
-    flow: Tensor
-    contrast: Tensor
-    identity: Tensor
-
-
-def measure(module: PixelSmile, batches: list[TripletBatch], level: float) -> Gradients:
-    """Return the gradients of the three losses at a noise level."""
-    found = Gradients(*(torch.zeros(()),) * 3)
-    weights = (1.0, module.triplet_weight, module.identity_weight)
+def compare(module: PixelSmile, batches: list[TripletBatch], level: float) -> str:
+    """Return the norm of the other losses' weighted gradient over the flow's, and their cosine."""
+    flow = other = torch.zeros(())
     for batch in batches:
         terms, _ = module.terms(batch._replace(uniform=torch.full_like(batch.uniform, level)))
-        found = Gradients(
-            *(
-                total + weight * gradient(module, value)
-                for total, weight, value in zip(found, weights, terms, strict=True)
-            )
-        )
-    return found
-
-
-def cell(flow: Tensor, other: Tensor) -> str:
-    """Return the norm of a gradient over the flow's, and their cosine."""
+        flow = flow + gradient(module, terms.flow)
+        weighted = module.triplet_weight * terms.triplet + module.identity_weight * terms.identity
+        other = other + gradient(module, weighted)
     if not other.any():
         return "0"
     share = float(other.norm() / flow.norm())
@@ -104,18 +87,21 @@ def main() -> None:
     module, batches = parts(arguments.domain, arguments.people, arguments.batches)
     if arguments.lora is not None:
         module.backbone.load_adapter(arguments.lora)
+    triplet_weight, identity_weight = module.triplet_weight, module.identity_weight
     table = Table(title=f"{arguments.domain}: gradient norm over the flow's (cosine with it)")
-    for name in ("noise level", *TERMS, "identity"):
+    for name in ("noise level", *TERMS):
         table.add_column(name, justify="right")
     with progress("Comparing gradients", len(LEVELS) * len(TERMS)) as advance:
         for level in LEVELS:
             cells = []
             for term in TERMS.values():
-                module.triplet = SymmetricTripletLoss(term)
-                found = measure(module, batches, level)
-                cells.append(cell(found.flow, found.contrast))
+                if term is not None:
+                    module.triplet = SymmetricTripletLoss(term)
+                module.triplet_weight = 0.0 if term is None else triplet_weight
+                module.identity_weight = identity_weight if term is None else 0.0
+                cells.append(compare(module, batches, level))
                 advance(1)
-            table.add_row(f"{level}", *cells, cell(found.flow, found.identity))
+            table.add_row(f"{level}", *cells)
     Console().print(table)
 
 
